@@ -1,0 +1,20 @@
+//! Limits that both sides know, so that a question over one is refused before it is sent.
+
+/// Bytes of one plan.
+pub const PLAN_BYTES: usize = 256 * 1024;
+/// Nested messages in one plan. `prost` itself stops at 100.
+pub const PLAN_DEPTH: usize = 96;
+/// Fields in one plan, whatever they hold.
+pub const PLAN_FIELDS: usize = 50_000;
+/// Operands of one chained operator, and members of one list.
+pub const LIST_LENGTH: usize = 2_000;
+/// Operands of one chained operator.
+pub const CHAIN_LENGTH: usize = 256;
+/// Cells of one vector: groups times measures.
+pub const CELLS: usize = 1_000_000;
+/// Groups of one release.
+pub const GROUPS: usize = 100_000;
+/// Aggregates of one frontier.
+pub const AGGREGATES: usize = 64;
+/// Bytes of one message, of either side. A vector of `CELLS` cells fits.
+pub const MESSAGE_BYTES: usize = 64 * 1024 * 1024;

@@ -1,0 +1,3 @@
+//! The command `skerry`.
+
+fn main() {}
