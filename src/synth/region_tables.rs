@@ -72,7 +72,7 @@ fn write_people(
             inclusions.push(IncludedPerson(person.id(), inclusion))?;
         }
         patients.push(person)?;
-        if (place + 1) % SHUFFLED_PEOPLE == 0 {
+        if (place + 1).is_multiple_of(SHUFFLED_PEOPLE) {
             shared.report(0)?;
         }
     }
@@ -134,7 +134,7 @@ fn write_sorted_episodes(
         }
         unreported += block.len() as u64;
         episodes.append(&mut block)?;
-        if (place + 1) % SHUFFLED_PEOPLE == 0 || place + 1 == region.persons {
+        if (place + 1).is_multiple_of(SHUFFLED_PEOPLE) || place + 1 == region.persons {
             shared.report(std::mem::take(&mut unreported))?;
         }
     }
