@@ -2,3 +2,7 @@
 
 pub mod accounting;
 pub mod mechanism;
+pub mod analysis;
+pub mod contribution;
+pub mod policy;
+pub mod question;

@@ -1,0 +1,141 @@
+//! Relations: everything below the frontier. Each row of a private relation belongs to exactly one
+//! person, and a person's rows are a function of that person's rows (as a multiset) and of public
+//! data alone.
+
+use serde::Serialize;
+
+use super::Expression;
+
+/// One frontier: an aggregate over persons, and everything below it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Query {
+    /// A private relation.
+    pub input: Relation,
+    /// Group keys over the input's columns.
+    pub keys: Vec<Expression>,
+    /// What is asked of each group, in the statement's order.
+    pub aggregates: Vec<Aggregate>,
+}
+
+/// An aggregate over persons. A row counts when the argument is not NULL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub enum Aggregate {
+    /// `COUNT(*)`, or `COUNT(x)` with an argument.
+    CountRows(Option<Expression>),
+    /// `COUNT(DISTINCT unit)`, of the rows whose argument is true (all, without one).
+    CountPersons(Option<Expression>),
+    /// `SUM(x)`; x is an integer or a float.
+    Sum(Expression),
+    /// `AVG(x)`; x is an integer or a float.
+    Average(Expression),
+}
+
+/// A join of two private relations on the privacy unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum JoinKind {
+    /// Pairs that match.
+    Inner,
+    /// And rows of the left side without a match, with NULLs on the right.
+    Left,
+}
+
+/// An aggregate over one person's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum PersonFunction {
+    /// Rows whose argument is not NULL.
+    Count,
+    /// Sum of the argument.
+    Sum,
+    /// Least.
+    Minimum,
+    /// Greatest.
+    Maximum,
+    /// Mean, a float.
+    Average,
+}
+
+/// One aggregate of [`Relation::PerPerson`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct PersonAggregate {
+    /// Which.
+    pub function: PersonFunction,
+    /// Of what.
+    pub argument: Expression,
+}
+
+/// Rows. Private relations carry the privacy unit beside the columns that are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub enum Relation {
+    /// The rows of a table of the owner's policy, with these columns. Rows without a unit are
+    /// not there.
+    Table {
+        /// Name in the policy.
+        table: String,
+        /// Columns by name, in the order in which expressions count them.
+        columns: Vec<String>,
+    },
+    /// Rows for which the predicate is true.
+    Filter {
+        /// Of what.
+        input: Box<Relation>,
+        /// Boolean.
+        predicate: Expression,
+    },
+    /// New columns from each row.
+    Project {
+        /// Of what.
+        input: Box<Relation>,
+        /// The new columns.
+        columns: Vec<Expression>,
+    },
+    /// Two private relations, joined on the unit. Columns: left's, then right's.
+    Join {
+        /// Inner or left.
+        kind: JoinKind,
+        /// Private.
+        left: Box<Relation>,
+        /// Private.
+        right: Box<Relation>,
+        /// Holds besides the unit being the same; over both sides' columns.
+        condition: Option<Expression>,
+    },
+    /// A private relation joined with a public one. Columns: private's, then public's.
+    JoinPublic {
+        /// Inner, or left with the private side kept.
+        kind: JoinKind,
+        /// Private.
+        private: Box<Relation>,
+        /// Public.
+        public: Box<Relation>,
+        /// Equal pairs: over the private side's columns, over the public side's columns.
+        on: Vec<(Expression, Expression)>,
+        /// Holds besides; over both sides' columns.
+        condition: Option<Expression>,
+    },
+    /// Rows of a private relation whose person has a row in another that meets the condition, or
+    /// has none (`negated`). Columns: left's.
+    Semi {
+        /// Keep the rows without a match.
+        negated: bool,
+        /// Private.
+        left: Box<Relation>,
+        /// Private.
+        right: Box<Relation>,
+        /// Over both sides' columns.
+        condition: Option<Expression>,
+    },
+    /// Rows of all the branches, all private or all public, with the same types. Bounds add.
+    Union {
+        /// Two or more.
+        inputs: Vec<Relation>,
+    },
+    /// One row for each person and key. Columns: keys, then aggregates.
+    PerPerson {
+        /// Private.
+        input: Box<Relation>,
+        /// Besides the unit.
+        keys: Vec<Expression>,
+        /// In order.
+        aggregates: Vec<PersonAggregate>,
+    },
+}

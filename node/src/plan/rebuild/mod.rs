@@ -1,0 +1,375 @@
+//! Trusted. Rebuilds a question as the plan that runs.
+//!
+//! Promise: the plan is a function of the closed question and the policy. Every private relation
+//! carries the privacy unit in a column of its own beside the columns that the question counts,
+//! joins of private relations are on it, and every row that leaves belongs to exactly one person.
+//! All expressions are total: none fails on a row.
+
+mod expression;
+mod row;
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::datatypes::DataType as ArrowType,
+    catalog::TableProvider,
+    common::{JoinType, Result as EngineResult, plan_datafusion_err},
+    datasource::provider_as_source,
+    functions_aggregate::expr_fn as aggregate,
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TryCast},
+    prelude::{cast, col, lit},
+};
+use skerry_privacy::{
+    analysis::Quote,
+    policy::{Domain, Ownership, Policy},
+    question::{Expression, JoinKind, PersonFunction, Query, Relation},
+};
+use skerry_proto::DataType;
+
+use self::expression::{rebuild_expression, total_cast};
+use super::lower::arrow_type;
+
+/// Name of the output column with the privacy unit.
+pub const UNIT: &str = "unit";
+/// Name of the output column with the group's position.
+pub const GROUP: &str = "group";
+
+/// Where a table's rows are.
+pub trait Tables {
+    /// The table of that name.
+    fn provider(&self, name: &str) -> Option<Arc<dyn TableProvider>>;
+}
+
+/// The plan of a question's rows: the unit, the group's position, and an amount for each measure.
+/// Rows outside all groups are not there.
+///
+/// # Errors
+/// If the engine refuses a part, which is a fault of this code or of the files.
+pub fn rebuild(
+    query: &Query,
+    quote: &Quote,
+    policy: &Policy,
+    tables: &dyn Tables,
+) -> EngineResult<LogicalPlan> {
+    let mut rebuilding = Rebuilding { policy, tables, names: 0 };
+    let input = rebuilding.relation(&query.input)?;
+    let unit = input.unit.clone().ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
+    let types = input.types();
+    let expressions = |parts: &[Expression]| -> EngineResult<Vec<Expr>> {
+        parts.iter().map(|part| rebuild_expression(part, &input.expressions(), &types)).collect()
+    };
+    let group = row::group(&quote.groups, &quote.key_types, expressions(&query.keys)?)?;
+    let mut columns = vec![col(&unit).alias(UNIT), group.alias(GROUP)];
+    for (index, measure) in quote.measures.iter().enumerate() {
+        let argument = expressions(measure.argument.as_slice())?.pop();
+        columns.push(row::amount(measure, argument).alias(format!("amount{index}")));
+    }
+    LogicalPlanBuilder::from(input.plan)
+        .project(columns)?
+        .filter(col(GROUP).is_not_null())?
+        .build()
+}
+
+/// A rebuilt relation: its plan, the column of the unit, and the columns that the question counts.
+/// All names are unique within the whole plan.
+struct Part {
+    plan: LogicalPlan,
+    unit: Option<String>,
+    columns: Vec<(String, DataType)>,
+}
+
+impl Part {
+    fn types(&self) -> Vec<DataType> {
+        self.columns.iter().map(|(_, data_type)| *data_type).collect()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.columns.iter().map(|(name, _)| col(name)).collect()
+    }
+}
+
+struct Rebuilding<'a> {
+    policy: &'a Policy,
+    tables: &'a dyn Tables,
+    names: usize,
+}
+
+impl Rebuilding<'_> {
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("c{}", self.names)
+    }
+
+    /// Puts expressions over `input` in place of its columns, the unit kept.
+    fn project(&mut self, input: LogicalPlan, unit: Option<Expr>, columns: Vec<(Expr, DataType)>)
+    -> EngineResult<Part> {
+        let unit_name = unit.as_ref().map(|_| self.name());
+        let mut expressions = vec![];
+        if let (Some(unit), Some(name)) = (unit, &unit_name) {
+            expressions.push(unit.alias(name));
+        }
+        let mut named = vec![];
+        for (expression, data_type) in columns {
+            let name = self.name();
+            expressions.push(expression.alias(&name));
+            named.push((name, data_type));
+        }
+        if expressions.is_empty() {
+            // A public relation of which no column is used still has rows.
+            expressions.push(lit(true).alias(self.name()));
+        }
+        Ok(Part {
+            plan: LogicalPlanBuilder::from(input).project(expressions)?.build()?,
+            unit: unit_name,
+            columns: named,
+        })
+    }
+
+    fn relation(&mut self, relation: &Relation) -> EngineResult<Part> {
+        match relation {
+            Relation::Table { table, columns } => self.table(table, columns),
+            Relation::Filter { input, predicate } => {
+                let input = self.relation(input)?;
+                let predicate = rebuild_expression(predicate, &input.expressions(), &input.types())?;
+                Ok(Part {
+                    plan: LogicalPlanBuilder::from(input.plan).filter(predicate)?.build()?,
+                    ..input
+                })
+            }
+            Relation::Project { input, columns } => {
+                let input = self.relation(input)?;
+                let types = input.types();
+                let columns = columns
+                    .iter()
+                    .map(|column| Ok((
+                        rebuild_expression(column, &input.expressions(), &types)?,
+                        type_of(column, &types)?,
+                    )))
+                    .collect::<EngineResult<_>>()?;
+                let unit = input.unit.as_ref().map(col);
+                self.project(input.plan, unit, columns)
+            }
+            Relation::Join { kind, left, right, condition } => {
+                let left = self.relation(left)?;
+                let right = self.relation(right)?;
+                let join_type = match kind {
+                    JoinKind::Inner => JoinType::Inner,
+                    JoinKind::Left => JoinType::Left,
+                };
+                let plan = join_on_unit(&left, &right, join_type, condition.as_ref())?;
+                Ok(Part {
+                    plan,
+                    unit: left.unit,
+                    columns: left.columns.into_iter().chain(right.columns).collect(),
+                })
+            }
+            Relation::Semi { negated, left, right, condition } => {
+                let left = self.relation(left)?;
+                let right = self.relation(right)?;
+                let join_type = if *negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
+                let plan = join_on_unit(&left, &right, join_type, condition.as_ref())?;
+                Ok(Part { plan, ..left })
+            }
+            Relation::JoinPublic { kind, private, public, on, condition } => {
+                let private = self.relation(private)?;
+                let public = self.relation(public)?;
+                self.join_public(*kind, private, public, on, condition.as_ref())
+            }
+            Relation::Union { inputs } => self.union(inputs),
+            Relation::PerPerson { input, keys, aggregates } => {
+                let input = self.relation(input)?;
+                let types = input.types();
+                let unit = input.unit.clone().ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
+                let unit_name = self.name();
+                let mut group = vec![col(unit).alias(&unit_name)];
+                let mut columns = vec![];
+                for key in keys {
+                    let name = self.name();
+                    group.push(rebuild_expression(key, &input.expressions(), &types)?.alias(&name));
+                    columns.push((name, type_of(key, &types)?));
+                }
+                let mut sums = vec![];
+                let mut finished = vec![];
+                for of_person in aggregates {
+                    let argument = rebuild_expression(&of_person.argument, &input.expressions(), &types)?;
+                    let of_argument = type_of(&of_person.argument, &types)?;
+                    let mut names = vec![];
+                    for sum in sums_of(of_person.function, argument, of_argument) {
+                        let name = self.name();
+                        sums.push(sum.alias(&name));
+                        names.push(col(name));
+                    }
+                    finished.push(finish(of_person.function, &names, of_argument)?);
+                }
+                let plan = LogicalPlanBuilder::from(input.plan).aggregate(group, sums)?.build()?;
+                let keys = columns.into_iter().map(|(name, data_type)| (col(name), data_type));
+                self.project(plan, Some(col(unit_name)), keys.chain(finished).collect())
+            }
+        }
+    }
+
+    fn table(&mut self, name: &str, columns: &[String]) -> EngineResult<Part> {
+        let (Some(policy), Some(provider)) =
+            (self.policy.tables.get(name), self.tables.provider(name))
+        else {
+            return Err(plan_datafusion_err!("there is no table {name}"));
+        };
+        let scan =
+            LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?.build()?;
+        let source = |column: &str| {
+            datafusion::common::Column::new(Some(name), column)
+        };
+        let mut expressions = vec![];
+        for wanted in columns {
+            let Some((_, column)) = policy.column(wanted) else {
+                return Err(plan_datafusion_err!("there is no column {wanted}"));
+            };
+            let read = cast(Expr::Column(source(wanted)), arrow_type(column.data_type));
+            let value = match (&column.domain, &policy.ownership) {
+                // A value that isn't listed is NULL before any expression sees it.
+                (Domain::Values(values), Ownership::Private { .. }) => {
+                    expression::listed(read, values, column.data_type)?
+                }
+                (Domain::Values(_) | Domain::Range(_, _) | Domain::Unknown, _) => read,
+            };
+            expressions.push((value, column.data_type));
+        }
+        match &policy.ownership {
+            Ownership::Private { unit, .. } => {
+                let unit = Expr::Column(source(unit));
+                let scan = LogicalPlanBuilder::from(scan).filter(unit.clone().is_not_null())?.build()?;
+                self.project(scan, Some(unit), expressions)
+            }
+            Ownership::Public { .. } => self.project(scan, None, expressions),
+        }
+    }
+
+    fn join_public(
+        &mut self,
+        kind: JoinKind,
+        private: Part,
+        public: Part,
+        on: &[(Expression, Expression)],
+        condition: Option<&Expression>,
+    ) -> EngineResult<Part> {
+        let mut conditions = vec![];
+        for (of_private, of_public) in on {
+            let left = rebuild_expression(of_private, &private.expressions(), &private.types())?;
+            let right = rebuild_expression(of_public, &public.expressions(), &public.types())?;
+            conditions.push(left.eq(right));
+        }
+        let columns: Vec<(String, DataType)> =
+            private.columns.iter().chain(&public.columns).cloned().collect();
+        if let Some(condition) = condition {
+            let expressions: Vec<Expr> = columns.iter().map(|(name, _)| col(name)).collect();
+            let types: Vec<DataType> = columns.iter().map(|(_, data_type)| *data_type).collect();
+            conditions.push(rebuild_expression(condition, &expressions, &types)?);
+        }
+        if conditions.is_empty() {
+            conditions.push(lit(true));
+        }
+        let join_type = match kind {
+            JoinKind::Inner => JoinType::Inner,
+            JoinKind::Left => JoinType::Left,
+        };
+        Ok(Part {
+            plan: LogicalPlanBuilder::from(private.plan)
+                .join_on(public.plan, join_type, conditions)?
+                .build()?,
+            unit: private.unit,
+            columns,
+        })
+    }
+
+    fn union(&mut self, inputs: &[Relation]) -> EngineResult<Part> {
+        let mut parts = inputs.iter().map(|input| self.relation(input));
+        let first = parts.next().ok_or_else(|| plan_datafusion_err!("an empty union"))??;
+        let rest = parts.collect::<EngineResult<Vec<_>>>()?;
+        let private = first.unit.is_some();
+        let types = first.types();
+        let mut builder = LogicalPlanBuilder::from(first.plan);
+        for part in rest {
+            builder = builder.union(part.plan)?;
+        }
+        // A union takes the names of its first branch and the order of all.
+        let unit = first.unit.as_ref().map(col);
+        let columns: Vec<_> =
+            first.columns.iter().map(|(name, _)| col(name)).zip(types).collect();
+        debug_assert_eq!(private, unit.is_some());
+        self.project(builder.build()?, unit, columns)
+    }
+}
+
+fn type_of(expression: &Expression, types: &[DataType]) -> EngineResult<DataType> {
+    expression.data_type(types).map_err(|error| plan_datafusion_err!("{error}"))
+}
+
+fn join_on_unit(
+    left: &Part,
+    right: &Part,
+    join_type: JoinType,
+    condition: Option<&Expression>,
+) -> EngineResult<LogicalPlan> {
+    let (Some(left_unit), Some(right_unit)) = (&left.unit, &right.unit) else {
+        return Err(plan_datafusion_err!("no privacy unit"));
+    };
+    let mut conditions = vec![col(left_unit).eq(col(right_unit))];
+    if let Some(condition) = condition {
+        let expressions = [left.expressions(), right.expressions()].concat();
+        let types = [left.types(), right.types()].concat();
+        conditions.push(rebuild_expression(condition, &expressions, &types)?);
+    }
+    LogicalPlanBuilder::from(left.plan.clone())
+        .join_on(right.plan.clone(), join_type, conditions)?
+        .build()
+}
+
+/// Decimals in which floats are summed: exact, so that the order of rows doesn't show.
+const ROW_DECIMAL: ArrowType = ArrowType::Decimal128(28, 9);
+
+/// The sums behind an aggregate over one person's rows, each with its name.
+///
+/// None of them depends on the order of the rows, which may hang on other persons': integers wrap,
+/// floats are summed as decimals (a row that doesn't fit is NULL), NaN and the negative zero are
+/// gone before a minimum or maximum is taken.
+fn sums_of(function: PersonFunction, argument: Expr, of_argument: DataType) -> Vec<Expr> {
+    let decimal = |value: Expr| Expr::TryCast(TryCast::new(Box::new(value), ROW_DECIMAL));
+    let argument = match of_argument {
+        DataType::Float => expression::plain_float(argument),
+        DataType::Integer
+        | DataType::Boolean
+        | DataType::Text
+        | DataType::Date
+        | DataType::Timestamp => argument,
+    };
+    match function {
+        PersonFunction::Count => vec![aggregate::count(argument)],
+        PersonFunction::Sum if of_argument == DataType::Integer => vec![aggregate::sum(argument)],
+        PersonFunction::Sum => vec![aggregate::sum(decimal(argument))],
+        PersonFunction::Minimum => vec![aggregate::min(argument)],
+        PersonFunction::Maximum => vec![aggregate::max(argument)],
+        PersonFunction::Average => vec![
+            aggregate::sum(decimal(argument.clone())),
+            aggregate::count(decimal(argument)),
+        ],
+    }
+}
+
+/// The aggregate from its sums.
+fn finish(function: PersonFunction, sums: &[Expr], of_argument: DataType)
+-> EngineResult<(Expr, DataType)> {
+    let float = |value: &Expr| total_cast(value.clone(), DataType::Float);
+    Ok(match (function, sums) {
+        (PersonFunction::Count, [count]) => (count.clone(), DataType::Integer),
+        (PersonFunction::Sum, [sum]) if of_argument == DataType::Integer => {
+            (sum.clone(), DataType::Integer)
+        }
+        (PersonFunction::Sum, [sum]) => (float(sum), DataType::Float),
+        (PersonFunction::Minimum | PersonFunction::Maximum, [extreme]) => {
+            (extreme.clone(), of_argument)
+        }
+        // Without rows the sum is NULL, and so is the quotient.
+        (PersonFunction::Average, [sum, count]) => (float(sum) / float(count), DataType::Float),
+        (_, _) => return Err(plan_datafusion_err!("an aggregate lacks a sum")),
+    })
+}
