@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} `{shown}` is not valid: use 1 to {max} of a-z, A-Z, 0-9, `-`, `_` and `.`, starting with a letter or digit")]
+#[error(
+    "{kind} `{shown}` is not valid: use 1 to {max} of a-z, A-Z, 0-9, `-`, `_` and `.`, starting with a letter or digit"
+)]
 pub struct IdError {
     kind: &'static str,
     shown: String,
@@ -25,7 +27,11 @@ fn check(kind: &'static str, text: &str) -> Result<String, IdError> {
     } else {
         Err(IdError {
             kind,
-            shown: text.chars().take(MAX_LENGTH).flat_map(char::escape_default).collect(),
+            shown: text
+                .chars()
+                .take(MAX_LENGTH)
+                .flat_map(char::escape_default)
+                .collect(),
             max: MAX_LENGTH,
         })
     }

@@ -143,8 +143,21 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_parameter() {
-        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-320, 1e308, 1e-7, 1001.0] {
-            assert_eq!(Epsilon::try_from(bad), Err(ParameterError::Epsilon), "{bad}");
+        for bad in [
+            0.0,
+            -1.0,
+            f64::NAN,
+            f64::INFINITY,
+            1e-320,
+            1e308,
+            1e-7,
+            1001.0,
+        ] {
+            assert_eq!(
+                Epsilon::try_from(bad),
+                Err(ParameterError::Epsilon),
+                "{bad}"
+            );
         }
         for bad in [-1e-9, f64::NAN, f64::INFINITY, 1e-320, 1e-16, 0.01, 1.0] {
             assert_eq!(Delta::try_from(bad), Err(ParameterError::Delta), "{bad}");

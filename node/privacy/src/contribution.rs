@@ -98,7 +98,10 @@ impl BoundedSum {
     pub fn new(measures: &[Measure], groups: usize, norm: Norm) -> Self {
         Self {
             kinds: measures.iter().map(|measure| measure.kind).collect(),
-            once: measures.iter().map(|measure| measure.grid.units(1.0)).collect(),
+            once: measures
+                .iter()
+                .map(|measure| measure.grid.units(1.0))
+                .collect(),
             norm,
             totals: vec![0; groups * measures.len()],
             touched: vec![],
@@ -187,8 +190,13 @@ mod tests {
     }
 
     fn any_norm() -> impl Strategy<Value = Norm> {
-        (1u64..1 << 40, any::<bool>())
-            .prop_map(|(limit, first)| if first { Norm::L1(limit) } else { Norm::L2(limit) })
+        (1u64..1 << 40, any::<bool>()).prop_map(|(limit, first)| {
+            if first {
+                Norm::L1(limit)
+            } else {
+                Norm::L2(limit)
+            }
+        })
     }
 
     type Row = (usize, Option<i64>, Option<i64>);
@@ -212,7 +220,10 @@ mod tests {
     }
 
     fn any_person() -> impl Strategy<Value = Vec<Row>> {
-        proptest::collection::vec((0usize..4, any::<Option<i64>>(), any::<Option<i64>>()), 0..12)
+        proptest::collection::vec(
+            (0usize..4, any::<Option<i64>>(), any::<Option<i64>>()),
+            0..12,
+        )
     }
 
     proptest! {
@@ -274,7 +285,10 @@ mod tests {
             sum.add(row % 100, std::iter::once(Some(unit))).unwrap();
         }
         let cells = sum.finish();
-        let total: f64 = cells.iter().map(|cell| *cell as f64 * rows.grid.step()).sum();
+        let total: f64 = cells
+            .iter()
+            .map(|cell| *cell as f64 * rows.grid.step())
+            .sum();
         assert!((total - 5.0).abs() < 1e-5, "{total}");
     }
 }

@@ -157,7 +157,10 @@ impl Budget {
         if !name.is_ok_and(|name| !name.is_empty() && name.len() <= 128) {
             return Err(refused("a scan doesn't say the name of its table"));
         }
-        let columns = scan.schema.as_ref().map_or(0, |schema| schema.columns.len());
+        let columns = scan
+            .schema
+            .as_ref()
+            .map_or(0, |schema| schema.columns.len());
         for _ in 0..columns {
             self.take()?;
         }
@@ -168,7 +171,9 @@ impl Budget {
         if expressions.len() > limit::LIST_LENGTH {
             return Err(too_large("a list", limit::LIST_LENGTH, "members"));
         }
-        expressions.iter().try_for_each(|part| self.expression(part))
+        expressions
+            .iter()
+            .try_for_each(|part| self.expression(part))
     }
 
     fn needed(&mut self, part: &Option<impl AsRef<LogicalExprNode>>) -> Result<(), Refusal> {
@@ -198,7 +203,11 @@ impl Budget {
                     return Err(refused("an operator lacks an operand"));
                 }
                 if node.operands.len() > limit::CHAIN_LENGTH {
-                    return Err(too_large("a chain of operators", limit::CHAIN_LENGTH, "operands"));
+                    return Err(too_large(
+                        "a chain of operators",
+                        limit::CHAIN_LENGTH,
+                        "operands",
+                    ));
                 }
                 return self.expressions(&node.operands);
             }
@@ -264,9 +273,9 @@ impl Budget {
             ExprType::Placeholder(_) => "a parameter without a value",
             ExprType::Unnest(_) => "UNNEST",
             ExprType::ScalarSubqueryExpr(_) => "a subquery as a value",
-            ExprType::HigherOrderUdfExpr(_)
-            | ExprType::Lambda(_)
-            | ExprType::LambdaVariable(_) => "a lambda",
+            ExprType::HigherOrderUdfExpr(_) | ExprType::Lambda(_) | ExprType::LambdaVariable(_) => {
+                "a lambda"
+            }
         };
         Err(Refusal::new(
             ErrorCode::Unsupported,
@@ -298,10 +307,12 @@ mod tests {
     #[test]
     fn refuses_what_reaches_outside() {
         let hostile = [
-            node(LogicalPlanType::ListingScan(protobuf::ListingTableScanNode {
-                paths: vec!["/etc/passwd".into()],
-                ..Default::default()
-            })),
+            node(LogicalPlanType::ListingScan(
+                protobuf::ListingTableScanNode {
+                    paths: vec!["/etc/passwd".into()],
+                    ..Default::default()
+                },
+            )),
             node(LogicalPlanType::CopyTo(Box::new(protobuf::CopyToNode {
                 output_url: "/tmp/out".into(),
                 ..Default::default()
@@ -357,7 +368,7 @@ mod tests {
             logical_plan_type: Some(LogicalPlanType::Selection(Box::new(
                 protobuf::SelectionNode {
                     input: Some(Box::new(scan)),
-                    expr: Some(chain),
+                    expr: Some(Box::new(chain)),
                 },
             ))),
         };

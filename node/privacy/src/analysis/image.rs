@@ -34,7 +34,9 @@ impl Source {
             Domain::Values(values) => values.clone(),
             Domain::Range(Value::Integer(low), Value::Integer(high))
                 if column.data_type == DataType::Integer
-                    && high.checked_sub(*low).is_some_and(|width| width < MAX_RANGE) =>
+                    && high
+                        .checked_sub(*low)
+                        .is_some_and(|width| width < MAX_RANGE) =>
             {
                 (*low..=*high).map(Value::Integer).collect()
             }
@@ -50,7 +52,11 @@ impl Source {
         };
         let nulls = column.nulls.then_some(Value::Null);
         Some(Self {
-            rows: members.into_iter().chain(nulls).map(|value| vec![value]).collect(),
+            rows: members
+                .into_iter()
+                .chain(nulls)
+                .map(|value| vec![value])
+                .collect(),
         })
     }
 }
@@ -106,7 +112,9 @@ impl Images {
         let sources: Vec<usize> = sources.iter().copied().collect();
         let count = sources
             .iter()
-            .try_fold(1usize, |product, source| product.checked_mul(self.sources[*source].rows.len()))
+            .try_fold(1usize, |product, source| {
+                product.checked_mul(self.sources[*source].rows.len())
+            })
             .filter(|count| *count <= MAX_EVALUATIONS);
         let Some(count) = count else {
             return Err(Refusal::new(
@@ -166,9 +174,8 @@ impl Images {
                 .collect();
             let mut image = BTreeSet::new();
             self.combinations(&sources, |row| {
-                let meets = |constraint: &&Expression| {
-                    constraint.evaluate(row) == Value::Boolean(true)
-                };
+                let meets =
+                    |constraint: &&Expression| constraint.evaluate(row) == Value::Boolean(true);
                 if relevant.iter().all(meets) {
                     let values: Vec<Value> =
                         members.iter().map(|key| keys[*key].evaluate(row)).collect();
@@ -205,17 +212,26 @@ impl Images {
         if rows.last().is_none_or(|row| !row[0].is_null()) {
             rows.push(vec![Value::Null]);
         }
-        self.add(Source { rows }).first().copied().map(Expression::Column)
+        self.add(Source { rows })
+            .first()
+            .copied()
+            .map(Expression::Column)
     }
 
     /// A new atom for a column of a union.
     pub fn union(&mut self, branches: &[(&Expression, &[Expression])]) -> Option<Expression> {
         let mut values = BTreeSet::new();
         for (symbol, constraints) in branches {
-            values.extend(self.groups(std::slice::from_ref(*symbol), constraints).ok()?);
+            values.extend(
+                self.groups(std::slice::from_ref(*symbol), constraints)
+                    .ok()?,
+            );
         }
         let rows: Vec<Vec<Value>> = values.into_iter().collect();
-        self.add(Source { rows }).first().copied().map(Expression::Column)
+        self.add(Source { rows })
+            .first()
+            .copied()
+            .map(Expression::Column)
     }
 
     /// Joins the sources behind the private side's join keys with the rows of a public relation,
@@ -241,8 +257,7 @@ impl Images {
         }
         let most = by_key.values().map(Vec::len).max().unwrap_or(0).max(1) as u64;
         let width = public.columns.len();
-        let keys: Option<Vec<Expression>> =
-            on.iter().map(|(key, _)| private.symbol(key)).collect();
+        let keys: Option<Vec<Expression>> = on.iter().map(|(key, _)| private.symbol(key)).collect();
         let joined = keys.filter(|keys| !keys.is_empty()).and_then(|keys| {
             let sources = self.sources_of(&keys.iter().collect::<Vec<_>>());
             let atoms: Vec<usize> = (0..self.atoms.len())
@@ -254,10 +269,15 @@ impl Images {
                 let own = || atoms.iter().map(|atom| row[*atom].clone());
                 match by_key.get(&key) {
                     Some(matches) => joined.extend(
-                        matches.iter().map(|public| own().chain(public.iter().cloned()).collect()),
+                        matches
+                            .iter()
+                            .map(|public| own().chain(public.iter().cloned()).collect()),
                     ),
-                    None if kind == JoinKind::Left => joined
-                        .push(own().chain(std::iter::repeat_n(Value::Null, width)).collect()),
+                    None if kind == JoinKind::Left => joined.push(
+                        own()
+                            .chain(std::iter::repeat_n(Value::Null, width))
+                            .collect(),
+                    ),
                     None => {}
                 }
             })
@@ -285,8 +305,10 @@ impl Images {
                 }
             }
         };
-        let mut symbols: Vec<Option<Expression>> =
-            fresh.into_iter().map(|atom| Some(Expression::Column(atom))).collect();
+        let mut symbols: Vec<Option<Expression>> = fresh
+            .into_iter()
+            .map(|atom| Some(Expression::Column(atom)))
+            .collect();
         symbols.resize(width, None);
         Ok(PublicMatches { symbols, most })
     }

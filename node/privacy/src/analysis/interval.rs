@@ -86,11 +86,7 @@ pub fn number(value: &Value) -> Option<f64> {
 
 /// The values of an expression, given those of the input's columns.
 #[must_use]
-pub fn interval(
-    expression: &Expression,
-    columns: &[Interval],
-    types: &[DataType],
-) -> Interval {
+pub fn interval(expression: &Expression, columns: &[Interval], types: &[DataType]) -> Interval {
     let of = |part: &Expression| interval(part, columns, types);
     let integer = expression.data_type(types) == Ok(DataType::Integer);
     let found = match expression {
@@ -208,13 +204,25 @@ fn call(function: &Function, parts: &[Interval]) -> Interval {
         // An argument that is NULL is passed over, so an end holds only if the others' can't
         // undercut it.
         Function::Greatest => Interval::new(
-            parts.iter().map(|part| part.low).fold(f64::INFINITY, f64::min),
-            parts.iter().map(|part| part.high).fold(f64::NEG_INFINITY, f64::max),
+            parts
+                .iter()
+                .map(|part| part.low)
+                .fold(f64::INFINITY, f64::min),
+            parts
+                .iter()
+                .map(|part| part.high)
+                .fold(f64::NEG_INFINITY, f64::max),
         )
         .narrow_low(literal_floor(parts)),
         Function::Least => Interval::new(
-            parts.iter().map(|part| part.low).fold(f64::INFINITY, f64::min),
-            parts.iter().map(|part| part.high).fold(f64::NEG_INFINITY, f64::max),
+            parts
+                .iter()
+                .map(|part| part.low)
+                .fold(f64::INFINITY, f64::min),
+            parts
+                .iter()
+                .map(|part| part.high)
+                .fold(f64::NEG_INFINITY, f64::max),
         )
         .narrow_high(literal_ceiling(parts)),
         Function::NullIf => first,
@@ -237,9 +245,7 @@ fn call(function: &Function, parts: &[Interval]) -> Interval {
             )
         }
         Function::DaysBetween => match parts {
-            [later, earlier] => {
-                Interval::new(later.low - earlier.high, later.high - earlier.low)
-            }
+            [later, earlier] => Interval::new(later.low - earlier.high, later.high - earlier.low),
             _ => Interval::ALL,
         },
         Function::Lower
@@ -253,7 +259,9 @@ fn call(function: &Function, parts: &[Interval]) -> Interval {
 /// `GREATEST(x, 0)` is never below 0: a point among the arguments is there on every row.
 fn literal_floor(parts: &[Interval]) -> f64 {
     let points = parts.iter().filter(|part| part.low == part.high);
-    points.map(|part| part.low).fold(f64::NEG_INFINITY, f64::max)
+    points
+        .map(|part| part.low)
+        .fold(f64::NEG_INFINITY, f64::max)
 }
 
 fn literal_ceiling(parts: &[Interval]) -> f64 {
@@ -312,12 +320,8 @@ fn narrow_into(condition: &Expression, columns: &mut [Interval]) {
             };
             *known = match operator {
                 C::Equal => known.narrow(Interval::new(bound, bound)),
-                C::Less | C::LessOrEqual => {
-                    known.narrow(Interval::new(f64::NEG_INFINITY, bound))
-                }
-                C::Greater | C::GreaterOrEqual => {
-                    known.narrow(Interval::new(bound, f64::INFINITY))
-                }
+                C::Less | C::LessOrEqual => known.narrow(Interval::new(f64::NEG_INFINITY, bound)),
+                C::Greater | C::GreaterOrEqual => known.narrow(Interval::new(bound, f64::INFINITY)),
                 C::NotEqual => *known,
             };
         }

@@ -129,7 +129,10 @@ pub fn quote(
     if query.aggregates.len() > limit::AGGREGATES {
         return Err(Refusal::new(
             ErrorCode::TooLarge,
-            format!("the question has more than {} aggregates", limit::AGGREGATES),
+            format!(
+                "the question has more than {} aggregates",
+                limit::AGGREGATES
+            ),
             "ask for some of them in another question",
         ));
     }
@@ -142,7 +145,10 @@ pub fn quote(
         .iter()
         .enumerate()
         .map(|(index, aggregate)| {
-            let written = wording.aggregates.get(index).map_or("the aggregate", String::as_str);
+            let written = wording
+                .aggregates
+                .get(index)
+                .map_or("the aggregate", String::as_str);
             measures_of(aggregate, written, &shape, &types, rows, &mut measures)
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -158,7 +164,11 @@ pub fn quote(
     let reachable = reachable.min(request.max_groups.unwrap_or(u64::MAX)).max(1);
     let Sensitivity { l1, l2 } = sensitivity(&measures, rows, reachable);
     let noise = Noise::choose(l1, l2, request.epsilon, request.delta).map_err(|error| {
-        Refusal::new(ErrorCode::InvalidParameter, error.to_string(), "ask with a larger epsilon")
+        Refusal::new(
+            ErrorCode::InvalidParameter,
+            error.to_string(),
+            "ask with a larger epsilon",
+        )
     })?;
     let norm = match noise.mechanism() {
         Mechanism::DiscreteLaplace => Norm::L1(noise.sensitivity()),
@@ -238,7 +248,11 @@ fn measures_of(
         }
         let found = interval::interval(argument, &shape.intervals(), types);
         // An argument that is always NULL has the empty interval.
-        let found = if found.low > found.high { Interval::new(0.0, 0.0) } else { found };
+        let found = if found.low > found.high {
+            Interval::new(0.0, 0.0)
+        } else {
+            found
+        };
         if found.is_bounded() && found.low.abs().max(found.high.abs()) * rows as f64 <= 1e18 {
             Ok((data_type, found))
         } else {
@@ -253,7 +267,9 @@ fn measures_of(
         Aggregate::CountRows(argument) => {
             let data_type = argument.as_ref().map(typed).transpose()?;
             let measure = Measure::rows(argument.clone(), data_type, rows);
-            Ok(Finish::Count { count: position(measures, measure) })
+            Ok(Finish::Count {
+                count: position(measures, measure),
+            })
         }
         Aggregate::CountPersons(argument) => {
             if let Some(argument) = argument
@@ -266,12 +282,17 @@ fn measures_of(
                 ));
             }
             let measure = Measure::persons(argument.clone());
-            Ok(Finish::Count { count: position(measures, measure) })
+            Ok(Finish::Count {
+                count: position(measures, measure),
+            })
         }
         Aggregate::Sum(argument) => {
             let (data_type, Interval { low, high }) = range(argument)?;
             let measure = Measure::sum(argument.clone(), data_type, (low, high), 0.0, rows);
-            Ok(Finish::Sum { sum: position(measures, measure), data_type })
+            Ok(Finish::Sum {
+                sum: position(measures, measure),
+                data_type,
+            })
         }
         Aggregate::Average(argument) => {
             let (data_type, Interval { low, high }) = range(argument)?;
@@ -313,7 +334,11 @@ fn frame(measures: &mut [Measure], frame: &[Frame], own_rows: u64) -> Result<u64
                 else {
                     return refused("a sum without an argument");
                 };
-                let centre = if measure.centre == 0.0 { 0.0 } else { low + (high - low) / 2.0 };
+                let centre = if measure.centre == 0.0 {
+                    0.0
+                } else {
+                    low + (high - low) / 2.0
+                };
                 Measure::sum(argument, data_type, (low, high), centre, rows)
             }
         };
@@ -322,7 +347,9 @@ fn frame(measures: &mut [Measure], frame: &[Frame], own_rows: u64) -> Result<u64
         }
     }
     // Persons alone: the rows still say how many groups a person reaches.
-    let persons_only = measures.iter().all(|measure| measure.kind == MeasureKind::Persons);
+    let persons_only = measures
+        .iter()
+        .all(|measure| measure.kind == MeasureKind::Persons);
     Ok(if persons_only { own_rows } else { most })
 }
 

@@ -77,12 +77,7 @@ mod tests {
 
     /// Greatest L1 and square of L2 over all ways to place up to `rows` rows in `groups` groups.
     fn by_enumeration(rows: u64, groups: u64, row_units: u128, person_units: u128) -> (u128, u128) {
-        fn place(
-            left: u64,
-            groups: u64,
-            placed: &mut Vec<u64>,
-            visit: &mut impl FnMut(&[u64]),
-        ) {
+        fn place(left: u64, groups: u64, placed: &mut Vec<u64>, visit: &mut impl FnMut(&[u64])) {
             if groups == 0 {
                 return visit(placed);
             }
@@ -133,7 +128,13 @@ mod tests {
 
     #[test]
     fn several_measures_share_one_norm() {
-        let sum = Measure::sum(Expression::Column(0), DataType::Integer, (0.0, 77.0), 0.0, 5);
+        let sum = Measure::sum(
+            Expression::Column(0),
+            DataType::Integer,
+            (0.0, 77.0),
+            0.0,
+            5,
+        );
         let count = Measure::rows(None, None, 5);
         let found = sensitivity(&[sum.clone(), count.clone()], 5, 5);
         assert_eq!(found.l1, 5 * (sum.most_units() + count.most_units()));

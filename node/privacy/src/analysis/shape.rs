@@ -164,7 +164,14 @@ pub fn shape(relation: &Relation, policy: &Policy, images: &mut Images) -> Resul
             else {
                 return Err(refused("both sides of a join on the unit must be private"));
             };
-            join(*kind, left, right, left_rows.saturating_mul(right_rows), condition.as_ref(), images)
+            join(
+                *kind,
+                left,
+                right,
+                left_rows.saturating_mul(right_rows),
+                condition.as_ref(),
+                images,
+            )
         }
         Relation::JoinPublic {
             kind,
@@ -175,7 +182,9 @@ pub fn shape(relation: &Relation, policy: &Policy, images: &mut Images) -> Resul
         } => {
             let private = shape(private, policy, images)?;
             let Some(rows) = private.rows_per_person else {
-                return Err(refused("one side of a join with a public table must be private"));
+                return Err(refused(
+                    "one side of a join with a public table must be private",
+                ));
             };
             let public_shape = shape(public, policy, images)?;
             if public_shape.rows_per_person.is_some() {
@@ -191,12 +200,19 @@ pub fn shape(relation: &Relation, policy: &Policy, images: &mut Images) -> Resul
                 column.of_person = false;
             }
             right.constraints = vec![];
-            let of_person = matches.most <= 1
-                && on.iter().all(|(key, _)| private.is_of_person(key));
+            let of_person =
+                matches.most <= 1 && on.iter().all(|(key, _)| private.is_of_person(key));
             for column in &mut right.columns {
                 column.of_person = of_person;
             }
-            join(JoinKind::Inner, private, right, rows, condition.as_ref(), images)
+            join(
+                JoinKind::Inner,
+                private,
+                right,
+                rows,
+                condition.as_ref(),
+                images,
+            )
         }
         Relation::Semi {
             negated: _,
@@ -250,7 +266,9 @@ fn table_shape(
             ));
         };
         let known = match (&column.domain, &table.ownership) {
-            (_, Ownership::Public { rows }) => hull_of(rows.iter().filter_map(|row| row.get(index))),
+            (_, Ownership::Public { rows }) => {
+                hull_of(rows.iter().filter_map(|row| row.get(index)))
+            }
             (Domain::Unknown, Ownership::Private { .. }) => Interval::ALL,
             (Domain::Range(low, high), Ownership::Private { .. }) => {
                 match (number(low), number(high)) {
@@ -338,7 +356,10 @@ fn join(
             // A row without a match has NULLs on the right, whatever the right side's own
             // conditions say.
             for column in &mut right.columns {
-                column.symbol = column.symbol.take().and_then(|symbol| images.or_null(&symbol));
+                column.symbol = column
+                    .symbol
+                    .take()
+                    .and_then(|symbol| images.or_null(&symbol));
             }
         }
     }

@@ -345,8 +345,14 @@ mod tests {
 
     #[test]
     fn casts_give_null_where_there_is_no_value() {
-        assert_eq!(cast(&Value::Text("x".into()), DataType::Integer), Value::Null);
-        assert_eq!(cast(&Value::Float(f64::NAN), DataType::Integer), Value::Null);
+        assert_eq!(
+            cast(&Value::Text("x".into()), DataType::Integer),
+            Value::Null
+        );
+        assert_eq!(
+            cast(&Value::Float(f64::NAN), DataType::Integer),
+            Value::Null
+        );
         assert_eq!(cast(&Value::Float(1e300), DataType::Integer), Value::Null);
         assert_eq!(
             cast(&Value::Float(-2.9), DataType::Integer),
@@ -363,7 +369,10 @@ mod tests {
         assert!(like("", "%%"));
         assert!(!like("abc", "ab"));
         // Backtracking matchers take exponential time here.
-        assert!(!like(&"a".repeat(2_000), &"%a".repeat(500).replace("%a%a", "%a%b")));
+        assert!(!like(
+            &"a".repeat(2_000),
+            &"%a".repeat(500).replace("%a%a", "%a%b")
+        ));
     }
 
     #[test]

@@ -21,15 +21,23 @@ impl Lowering<'_> {
                 "",
             ));
         }
-        let scope = Scope { schema: aggregate.input.schema(), columns: &input.columns };
+        let scope = Scope {
+            schema: aggregate.input.schema(),
+            columns: &input.columns,
+        };
         let mut wording = Wording::default();
         let mut keys = vec![];
         for key in &aggregate.group_expr {
             if matches!(unaliased(key), Expr::GroupingSet(_)) {
-                return Err(unsupported("GROUPING SETS, CUBE or ROLLUP", "ask for each grouping"));
+                return Err(unsupported(
+                    "GROUPING SETS, CUBE or ROLLUP",
+                    "ask for each grouping",
+                ));
             }
             keys.push(scope.lower(key)?.0);
-            wording.keys.push(unaliased(key).human_display().to_string());
+            wording
+                .keys
+                .push(unaliased(key).human_display().to_string());
         }
         let mut aggregates = vec![];
         for written in &aggregate.aggr_expr {
@@ -42,7 +50,11 @@ impl Lowering<'_> {
             wording.aggregates.push(shown);
         }
         Ok(Lowered {
-            query: Query { input: input.relation, keys, aggregates },
+            query: Query {
+                input: input.relation,
+                keys,
+                aggregates,
+            },
             wording,
         })
     }
@@ -50,12 +62,18 @@ impl Lowering<'_> {
     /// An aggregate below the frontier is one over each person's rows, or it is refused.
     pub(super) fn per_person(&self, aggregate: &logical::Aggregate) -> Result<Part, Refusal> {
         let input = self.relation(&aggregate.input)?;
-        let scope = Scope { schema: aggregate.input.schema(), columns: &input.columns };
+        let scope = Scope {
+            schema: aggregate.input.schema(),
+            columns: &input.columns,
+        };
         let mut keys = vec![];
         let mut columns = vec![];
         for key in &aggregate.group_expr {
             if matches!(unaliased(key), Expr::GroupingSet(_)) {
-                return Err(unsupported("GROUPING SETS, CUBE or ROLLUP below an aggregate", ""));
+                return Err(unsupported(
+                    "GROUPING SETS, CUBE or ROLLUP below an aggregate",
+                    "",
+                ));
             }
             let (key, data_type) = scope.lower(key)?;
             let unit = matches!(&key, Expression::Column(index) if input.columns[*index].unit);
@@ -76,7 +94,10 @@ impl Lowering<'_> {
                 return Err(unsupported(&shown, ""));
             };
             let (of_person, data_type) = scope.over_rows(function, &shown)?;
-            columns.push(PartColumn { data_type, unit: false });
+            columns.push(PartColumn {
+                data_type,
+                unit: false,
+            });
             aggregates.push(of_person);
         }
         Ok(Part {
@@ -145,7 +166,8 @@ impl Scope<'_> {
             }
             ("count", true) => {
                 let (argument, _) = self.lower(argument)?;
-                let unit = matches!(&argument, Expression::Column(index) if self.columns[*index].unit);
+                let unit =
+                    matches!(&argument, Expression::Column(index) if self.columns[*index].unit);
                 if unit {
                     Ok(Aggregate::CountPersons(filter))
                 } else {
@@ -155,12 +177,11 @@ impl Scope<'_> {
                     ))
                 }
             }
-            ("sum", false) => {
-                Ok(Aggregate::Sum(filtered(self.lower(argument)?.0, filter)))
-            }
-            ("avg", false) => {
-                Ok(Aggregate::Average(filtered(self.lower(argument)?.0, filter)))
-            }
+            ("sum", false) => Ok(Aggregate::Sum(filtered(self.lower(argument)?.0, filter))),
+            ("avg", false) => Ok(Aggregate::Average(filtered(
+                self.lower(argument)?.0,
+                filter,
+            ))),
             ("sum" | "avg", true) => Err(unsupported(
                 shown,
                 "which values are distinct hangs on all persons; leave DISTINCT out",
@@ -204,7 +225,10 @@ impl Scope<'_> {
             _ => argument,
         };
         Ok((
-            PersonAggregate { function, argument: filtered(argument, filter) },
+            PersonAggregate {
+                function,
+                argument: filtered(argument, filter),
+            },
             result,
         ))
     }

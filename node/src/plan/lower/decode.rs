@@ -39,7 +39,9 @@ pub fn table_schema(table: &TablePolicy) -> SchemaRef {
         let nullable = unit != Some(&column.name);
         Field::new(&column.name, arrow_type(column.data_type), nullable)
     });
-    Arc::new(Schema::new(std::iter::once(region).chain(columns).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        std::iter::once(region).chain(columns).collect::<Vec<_>>(),
+    ))
 }
 
 /// Decodes a plan against the policy.
@@ -83,9 +85,16 @@ pub(super) fn table_name(scan: &TableScan) -> Result<String, Refusal> {
         .ok()
         .and_then(|provider| {
             let any: &dyn std::any::Any = provider.as_ref();
-            any.downcast_ref::<NamedTable>().map(|table| table.name.clone())
+            any.downcast_ref::<NamedTable>()
+                .map(|table| table.name.clone())
         })
-        .ok_or_else(|| Refusal::new(ErrorCode::PlanRefused, "a scan names no table of the policy", ""))
+        .ok_or_else(|| {
+            Refusal::new(
+                ErrorCode::PlanRefused,
+                "a scan names no table of the policy",
+                "",
+            )
+        })
 }
 
 /// A name and a schema. It can't be scanned.

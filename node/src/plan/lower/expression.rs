@@ -10,7 +10,11 @@ use datafusion::{
 use skerry_privacy::question::{Arithmetic, Comparison, DateUnit, Expression, Function};
 use skerry_proto::{DataType, ErrorCode, Refusal, Value, limit};
 
-use super::{Scope, types::{plain_type, plain_value}, unsupported};
+use super::{
+    Scope,
+    types::{plain_type, plain_value},
+    unsupported,
+};
 
 type Typed = (Expression, DataType);
 
@@ -30,7 +34,10 @@ impl Scope<'_> {
             }
             Expr::Literal(scalar, _) => {
                 let (value, data_type) = plain_value(scalar).ok_or_else(|| {
-                    unsupported(&shown(expression), "cast decimals to DOUBLE; intervals are added to dates")
+                    unsupported(
+                        &shown(expression),
+                        "cast decimals to DOUBLE; intervals are added to dates",
+                    )
                 })?;
                 Ok((Expression::Literal { value, data_type }, data_type))
             }
@@ -51,15 +58,17 @@ impl Scope<'_> {
                 let zero = match data_type {
                     DataType::Integer => Value::Integer(0),
                     DataType::Float => Value::Float(0.0),
-                    DataType::Boolean
-                    | DataType::Text
-                    | DataType::Date
-                    | DataType::Timestamp => return Err(unsupported(&shown(expression), "")),
+                    DataType::Boolean | DataType::Text | DataType::Date | DataType::Timestamp => {
+                        return Err(unsupported(&shown(expression), ""));
+                    }
                 };
                 Ok((
                     Expression::Arithmetic {
                         operator: Arithmetic::Subtract,
-                        left: Box::new(Expression::Literal { value: zero, data_type }),
+                        left: Box::new(Expression::Literal {
+                            value: zero,
+                            data_type,
+                        }),
                         right: Box::new(inner),
                     },
                     data_type,
@@ -136,7 +145,10 @@ impl Scope<'_> {
                     left_type,
                 ))
             } else {
-                Err(unsupported(&shown(whole), "arithmetic needs two integers or two floats"))
+                Err(unsupported(
+                    &shown(whole),
+                    "arithmetic needs two integers or two floats",
+                ))
             }
         };
         match binary.op {
@@ -147,17 +159,27 @@ impl Scope<'_> {
             Operator::Gt => compare(Comparison::Greater),
             Operator::GtEq => compare(Comparison::GreaterOrEqual),
             Operator::And => Ok((
-                joined(left, right, |part| match part {
-                    Expression::And(parts) => Ok(parts),
-                    other => Err(other),
-                }, Expression::And),
+                joined(
+                    left,
+                    right,
+                    |part| match part {
+                        Expression::And(parts) => Ok(parts),
+                        other => Err(other),
+                    },
+                    Expression::And,
+                ),
                 DataType::Boolean,
             )),
             Operator::Or => Ok((
-                joined(left, right, |part| match part {
-                    Expression::Or(parts) => Ok(parts),
-                    other => Err(other),
-                }, Expression::Or),
+                joined(
+                    left,
+                    right,
+                    |part| match part {
+                        Expression::Or(parts) => Ok(parts),
+                        other => Err(other),
+                    },
+                    Expression::Or,
+                ),
                 DataType::Boolean,
             )),
             Operator::Plus => arithmetic(Arithmetic::Add),
@@ -175,7 +197,10 @@ impl Scope<'_> {
                         DataType::Integer,
                     ))
                 } else {
-                    Err(unsupported(&shown(whole), "cast both dates to INTEGER to get days"))
+                    Err(unsupported(
+                        &shown(whole),
+                        "cast both dates to INTEGER to get days",
+                    ))
                 }
             }
             Operator::Minus => arithmetic(Arithmetic::Subtract),
@@ -207,7 +232,10 @@ impl Scope<'_> {
             Operator::Minus => -1,
             _ => return Ok(None),
         };
-        let (date, interval) = match (unaliased_literal(&binary.left), unaliased_literal(&binary.right)) {
+        let (date, interval) = match (
+            unaliased_literal(&binary.left),
+            unaliased_literal(&binary.right),
+        ) {
             (_, Some(interval)) => (&binary.left, interval),
             (Some(interval), None) if sign == 1 => (&binary.right, interval),
             (_, None) => return Ok(None),
@@ -293,7 +321,10 @@ impl Scope<'_> {
         };
         match types.split_first() {
             Some((first, rest)) if rest.iter().all(|other| other == first) => Ok((
-                Expression::Case { branches, otherwise },
+                Expression::Case {
+                    branches,
+                    otherwise,
+                },
                 *first,
             )),
             _ => Err(unsupported(&shown(whole), "give all branches one type")),
@@ -307,7 +338,10 @@ impl Scope<'_> {
         whole: &Expr,
     ) -> Result<Typed, Refusal> {
         let Some(to) = plain_type(to) else {
-            return Err(unsupported(&shown(whole), "cast to BIGINT, DOUBLE, VARCHAR, BOOLEAN or DATE"));
+            return Err(unsupported(
+                &shown(whole),
+                "cast to BIGINT, DOUBLE, VARCHAR, BOOLEAN or DATE",
+            ));
         };
         let (value, from) = self.lower(value)?;
         if from == to {
@@ -315,20 +349,34 @@ impl Scope<'_> {
         }
         let known = matches!(
             (from, to),
-            (DataType::Integer, DataType::Float | DataType::Text | DataType::Boolean)
-                | (DataType::Float, DataType::Integer)
+            (
+                DataType::Integer,
+                DataType::Float | DataType::Text | DataType::Boolean
+            ) | (DataType::Float, DataType::Integer)
                 | (DataType::Boolean, DataType::Integer | DataType::Text)
-                | (DataType::Text, DataType::Integer | DataType::Float | DataType::Date)
-                | (DataType::Date, DataType::Text | DataType::Timestamp | DataType::Integer)
+                | (
+                    DataType::Text,
+                    DataType::Integer | DataType::Float | DataType::Date
+                )
+                | (
+                    DataType::Date,
+                    DataType::Text | DataType::Timestamp | DataType::Integer
+                )
                 | (DataType::Timestamp, DataType::Date)
         );
         if known {
             Ok((
-                Expression::Cast { value: Box::new(value), to },
+                Expression::Cast {
+                    value: Box::new(value),
+                    to,
+                },
                 to,
             ))
         } else {
-            Err(unsupported(&shown(whole), &format!("there is no cast from {from} to {to}")))
+            Err(unsupported(
+                &shown(whole),
+                &format!("there is no cast from {from} to {to}"),
+            ))
         }
     }
 
@@ -344,35 +392,61 @@ impl Scope<'_> {
         let mut members = vec![];
         for member in &list.list {
             match self.lower(member)? {
-                (Expression::Literal { value, .. }, found) if found == data_type && !value.is_null() => {
+                (Expression::Literal { value, .. }, found)
+                    if found == data_type && !value.is_null() =>
+                {
                     members.push(value);
                 }
-                _ => return Err(unsupported(
-                    &format!("IN with {}", shown(member)),
-                    "list literals of the same type, without NULL",
-                )),
+                _ => {
+                    return Err(unsupported(
+                        &format!("IN with {}", shown(member)),
+                        "list literals of the same type, without NULL",
+                    ));
+                }
             }
         }
         members.sort();
         members.dedup();
-        let found = Expression::In { value: Box::new(value), list: members };
-        Ok((if list.negated { not(found) } else { found }, DataType::Boolean))
+        let found = Expression::In {
+            value: Box::new(value),
+            list: members,
+        };
+        Ok((
+            if list.negated { not(found) } else { found },
+            DataType::Boolean,
+        ))
     }
 
     fn like(&self, like: &Like, whole: &Expr) -> Result<Typed, Refusal> {
         let (value, of_value) = self.lower(&like.expr)?;
         let (pattern, _) = self.lower(&like.pattern)?;
-        let (Expression::Literal { value: Value::Text(pattern), .. }, DataType::Text, None) =
-            (pattern, of_value, like.escape_char.filter(|escape| *escape != '\\'))
+        let (
+            Expression::Literal {
+                value: Value::Text(pattern),
+                ..
+            },
+            DataType::Text,
+            None,
+        ) = (
+            pattern,
+            of_value,
+            like.escape_char.filter(|escape| *escape != '\\'),
+        )
         else {
-            return Err(unsupported(&shown(whole), "LIKE needs a text and a literal pattern"));
+            return Err(unsupported(
+                &shown(whole),
+                "LIKE needs a text and a literal pattern",
+            ));
         };
         let found = Expression::Like {
             value: Box::new(value),
             pattern,
             ignore_case: like.case_insensitive,
         };
-        Ok((if like.negated { not(found) } else { found }, DataType::Boolean))
+        Ok((
+            if like.negated { not(found) } else { found },
+            DataType::Boolean,
+        ))
     }
 
     fn function(&self, function: &ScalarFunction, whole: &Expr) -> Result<Typed, Refusal> {
@@ -381,13 +455,20 @@ impl Scope<'_> {
             .iter()
             .map(|argument| self.lower(argument))
             .collect::<Result<Vec<_>, _>>()?;
-        let (mut arguments, types): (Vec<Expression>, Vec<DataType>) = arguments.into_iter().unzip();
+        let (mut arguments, types): (Vec<Expression>, Vec<DataType>) =
+            arguments.into_iter().unzip();
         let integer = |argument: Option<&Expression>| match argument {
-            Some(Expression::Literal { value: Value::Integer(x), .. }) => i32::try_from(*x).ok(),
+            Some(Expression::Literal {
+                value: Value::Integer(x),
+                ..
+            }) => i32::try_from(*x).ok(),
             _ => None,
         };
         let unit = |argument: Option<&Expression>| match argument {
-            Some(Expression::Literal { value: Value::Text(unit), .. }) => date_unit(unit),
+            Some(Expression::Literal {
+                value: Value::Text(unit),
+                ..
+            }) => date_unit(unit),
             _ => None,
         };
         let known = match function.name() {
@@ -436,12 +517,19 @@ impl Scope<'_> {
                 "the functions are abs, floor, ceil, round, coalesce, nullif, greatest, least, lower, upper, length, trim, substr, date_part and date_trunc, with literal units and digits",
             ));
         };
-        let call = Expression::Call { function: known, arguments };
+        let call = Expression::Call {
+            function: known,
+            arguments,
+        };
         // The types of the arguments stand where the call's columns would.
-        let placeholders: Vec<DataType> = self.columns.iter().map(|column| column.data_type).collect();
+        let placeholders: Vec<DataType> =
+            self.columns.iter().map(|column| column.data_type).collect();
         let data_type = call.data_type(&placeholders).map_err(|error| {
             let of: Vec<String> = types.iter().map(ToString::to_string).collect();
-            unsupported(&shown(whole), &format!("{error}; here it has {}", of.join(", ")))
+            unsupported(
+                &shown(whole),
+                &format!("{error}; here it has {}", of.join(", ")),
+            )
         })?;
         Ok((call, data_type))
     }

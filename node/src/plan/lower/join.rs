@@ -15,12 +15,21 @@ type Pairs = Vec<(Expression, Expression)>;
 impl Lowering<'_> {
     pub(super) fn join(&self, join: &logical::Join) -> Result<Part, Refusal> {
         if join.null_equality == NullEquality::NullEqualsNull {
-            return Err(unsupported("a join in which NULL equals NULL", "join with ="));
+            return Err(unsupported(
+                "a join in which NULL equals NULL",
+                "join with =",
+            ));
         }
         let left = self.relation(&join.left)?;
         let right = self.relation(&join.right)?;
-        let left_scope = Scope { schema: join.left.schema(), columns: &left.columns };
-        let right_scope = Scope { schema: join.right.schema(), columns: &right.columns };
+        let left_scope = Scope {
+            schema: join.left.schema(),
+            columns: &left.columns,
+        };
+        let right_scope = Scope {
+            schema: join.right.schema(),
+            columns: &right.columns,
+        };
         let mut pairs = vec![];
         for (on_left, on_right) in &join.on {
             let (on_left, left_type) = left_scope.lower(on_left)?;
@@ -30,23 +39,28 @@ impl Lowering<'_> {
             }
             pairs.push((on_left, on_right));
         }
-        let both: Vec<PartColumn> =
-            left.columns.iter().chain(&right.columns).copied().collect();
-        let joined_schema = join
-            .left
-            .schema()
-            .join(join.right.schema())
-            .map_err(|_| unsupported("a join of two sides with the same name", "give each an alias"))?;
+        let both: Vec<PartColumn> = left.columns.iter().chain(&right.columns).copied().collect();
+        let joined_schema = join.left.schema().join(join.right.schema()).map_err(|_| {
+            unsupported(
+                "a join of two sides with the same name",
+                "give each an alias",
+            )
+        })?;
         let filter = match &join.filter {
             None => None,
             Some(filter) => {
-                let scope = Scope { schema: &joined_schema, columns: &both };
+                let scope = Scope {
+                    schema: &joined_schema,
+                    columns: &both,
+                };
                 Some(scope.lower(filter)?.0)
             }
         };
         match (left.private, right.private) {
             (true, true) => private(join, left, right, pairs, filter, both),
-            (true, false) | (false, true) => public(join.join_type, left, right, pairs, filter, both),
+            (true, false) | (false, true) => {
+                public(join.join_type, left, right, pairs, filter, both)
+            }
             (false, false) => Err(unsupported(
                 "a join of public tables below an aggregate over private ones",
                 "join each public table with the private one",
@@ -72,9 +86,7 @@ fn private(
     filter: Option<Expression>,
     both: Vec<PartColumn>,
 ) -> Result<Part, Refusal> {
-    let is_unit = |part: &Part, key: &Expression| {
-        matches!(key, Expression::Column(index) if part.columns[*index].unit)
-    };
+    let is_unit = |part: &Part, key: &Expression| matches!(key, Expression::Column(index) if part.columns[*index].unit);
     let (on_unit, others): (Pairs, Pairs) = pairs
         .into_iter()
         .partition(|(a, b)| is_unit(&left, a) && is_unit(&right, b));
@@ -150,7 +162,11 @@ fn private(
     let mut columns = both;
     if kind == JoinKind::Left {
         // Of a row without a match the other side's unit is NULL, so it is no unit any more.
-        let kept = if swapped { offset..columns.len() } else { 0..offset };
+        let kept = if swapped {
+            offset..columns.len()
+        } else {
+            0..offset
+        };
         for (index, column) in columns.iter_mut().enumerate() {
             column.unit &= kept.contains(&index);
         }
@@ -231,11 +247,7 @@ fn shifted(expression: &Expression, offset: usize) -> Option<Expression> {
 }
 
 /// The same expression after both sides changed places.
-fn exchanged(
-    expression: &Expression,
-    left_width: usize,
-    right_width: usize,
-) -> Option<Expression> {
+fn exchanged(expression: &Expression, left_width: usize, right_width: usize) -> Option<Expression> {
     expression.substitute(&|index| {
         Some(Expression::Column(if index < left_width {
             index + right_width

@@ -36,11 +36,7 @@ pub struct Lowered {
 ///
 /// # Errors
 /// A refusal that names the part.
-pub fn lower(
-    plan: &LogicalPlan,
-    policy: &Policy,
-    region: &RegionId,
-) -> Result<Lowered, Refusal> {
+pub fn lower(plan: &LogicalPlan, policy: &Policy, region: &RegionId) -> Result<Lowered, Refusal> {
     let LogicalPlan::Aggregate(aggregate) = plan else {
         return Err(Refusal::new(
             ErrorCode::PrivateOutput,
@@ -175,7 +171,10 @@ impl Lowering<'_> {
                     value: Value::Text(self.region.to_string()),
                     data_type: DataType::Text,
                 });
-                parts.push(PartColumn { data_type: DataType::Text, unit: false });
+                parts.push(PartColumn {
+                    data_type: DataType::Text,
+                    unit: false,
+                });
                 continue;
             }
             let Some((_, column)) = table.column(field.name()) else {
@@ -194,7 +193,10 @@ impl Lowering<'_> {
         }
         Ok(Part {
             relation: Relation::Project {
-                input: Box::new(Relation::Table { table: name, columns }),
+                input: Box::new(Relation::Table {
+                    table: name,
+                    columns,
+                }),
                 columns: expressions,
             },
             columns: parts,
@@ -204,7 +206,10 @@ impl Lowering<'_> {
 
     fn filter(&self, filter: &logical::Filter) -> Result<Part, Refusal> {
         let input = self.relation(&filter.input)?;
-        let scope = Scope { schema: filter.input.schema(), columns: &input.columns };
+        let scope = Scope {
+            schema: filter.input.schema(),
+            columns: &input.columns,
+        };
         let (predicate, _) = scope.lower(&filter.predicate)?;
         Ok(Part {
             relation: Relation::Filter {
@@ -217,7 +222,10 @@ impl Lowering<'_> {
 
     fn projection(&self, projection: &logical::Projection) -> Result<Part, Refusal> {
         let input = self.relation(&projection.input)?;
-        let scope = Scope { schema: projection.input.schema(), columns: &input.columns };
+        let scope = Scope {
+            schema: projection.input.schema(),
+            columns: &input.columns,
+        };
         let mut columns = vec![];
         let mut parts = vec![];
         for expression in &projection.expr {

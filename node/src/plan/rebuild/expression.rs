@@ -28,13 +28,20 @@ fn literal(value: &Value, data_type: DataType) -> Expr {
 
 /// The value if it is listed, else NULL.
 pub(super) fn listed(value: Expr, values: &[Value], data_type: DataType) -> EngineResult<Expr> {
-    let members = values.iter().map(|member| literal(member, data_type)).collect();
+    let members = values
+        .iter()
+        .map(|member| literal(member, data_type))
+        .collect();
     let condition = Expr::InList(InList::new(Box::new(value.clone()), members, false));
     Ok(when(condition, value))
 }
 
 fn when(condition: Expr, value: Expr) -> Expr {
-    Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None))
+    Expr::Case(Case::new(
+        None,
+        vec![(Box::new(condition), Box::new(value))],
+        None,
+    ))
 }
 
 /// A float that is neither NaN nor the negative zero; NaN becomes NULL.
@@ -50,9 +57,11 @@ pub(super) fn rebuild_expression(
     types: &[DataType],
 ) -> EngineResult<Expr> {
     let of = |part: &Expression| rebuild_expression(part, columns, types);
-    let boxed = |part: &Expression| Ok::<_, datafusion::error::DataFusionError>(Box::new(of(part)?));
+    let boxed =
+        |part: &Expression| Ok::<_, datafusion::error::DataFusionError>(Box::new(of(part)?));
     let type_of = |part: &Expression| {
-        part.data_type(types).map_err(|error| plan_datafusion_err!("{error}"))
+        part.data_type(types)
+            .map_err(|error| plan_datafusion_err!("{error}"))
     };
     Ok(match expression {
         Expression::Column(index) => columns
@@ -64,7 +73,11 @@ pub(super) fn rebuild_expression(
         Expression::IsNull(value) => Expr::IsNull(boxed(value)?),
         Expression::And(parts) => chain(parts, Operator::And, of)?,
         Expression::Or(parts) => chain(parts, Operator::Or, of)?,
-        Expression::Compare { operator, left, right } => {
+        Expression::Compare {
+            operator,
+            left,
+            right,
+        } => {
             let operator = match operator {
                 Comparison::Equal => Operator::Eq,
                 Comparison::NotEqual => Operator::NotEq,
@@ -75,10 +88,15 @@ pub(super) fn rebuild_expression(
             };
             binary(of(left)?, operator, of(right)?)
         }
-        Expression::Arithmetic { operator, left, right } => {
-            arithmetic(*operator, of(left)?, of(right)?, type_of(left)?)
-        }
-        Expression::Case { branches, otherwise } => {
+        Expression::Arithmetic {
+            operator,
+            left,
+            right,
+        } => arithmetic(*operator, of(left)?, of(right)?, type_of(left)?),
+        Expression::Case {
+            branches,
+            otherwise,
+        } => {
             let branches = branches
                 .iter()
                 .map(|(condition, value)| Ok((boxed(condition)?, boxed(value)?)))
@@ -91,10 +109,17 @@ pub(super) fn rebuild_expression(
         }
         Expression::In { value, list } => {
             let data_type = type_of(value)?;
-            let members = list.iter().map(|member| literal(member, data_type)).collect();
+            let members = list
+                .iter()
+                .map(|member| literal(member, data_type))
+                .collect();
             Expr::InList(InList::new(boxed(value)?, members, false))
         }
-        Expression::Like { value, pattern, ignore_case } => Expr::Like(Like::new(
+        Expression::Like {
+            value,
+            pattern,
+            ignore_case,
+        } => Expr::Like(Like::new(
             false,
             boxed(value)?,
             Box::new(lit(pattern.as_str())),
@@ -102,7 +127,10 @@ pub(super) fn rebuild_expression(
             *ignore_case,
         )),
         Expression::Cast { value, to } => total_cast(of(value)?, *to),
-        Expression::Call { function, arguments } => {
+        Expression::Call {
+            function,
+            arguments,
+        } => {
             let rebuilt = arguments.iter().map(of).collect::<EngineResult<Vec<_>>>()?;
             let data_type = match arguments.first() {
                 Some(first) => type_of(first)?,
@@ -123,7 +151,9 @@ fn chain(
     of: impl Fn(&Expression) -> EngineResult<Expr>,
 ) -> EngineResult<Expr> {
     let mut rebuilt = parts.iter().map(of);
-    let first = rebuilt.next().ok_or_else(|| plan_datafusion_err!("an empty list"))??;
+    let first = rebuilt
+        .next()
+        .ok_or_else(|| plan_datafusion_err!("an empty list"))??;
     rebuilt.try_fold(first, |left, right| Ok(binary(left, operator, right?)))
 }
 
@@ -186,7 +216,10 @@ fn unit_name(unit: DateUnit) -> &'static str {
 
 fn call(function: &Function, arguments: Vec<Expr>, data_type: DataType) -> EngineResult<Expr> {
     let mut each = arguments.clone().into_iter();
-    let mut next = || each.next().ok_or_else(|| plan_datafusion_err!("an argument is missing"));
+    let mut next = || {
+        each.next()
+            .ok_or_else(|| plan_datafusion_err!("an argument is missing"))
+    };
     Ok(match function {
         Function::Absolute => {
             let value = next()?;
@@ -208,9 +241,7 @@ fn call(function: &Function, arguments: Vec<Expr>, data_type: DataType) -> Engin
         Function::Lower => functions::lower(next()?),
         Function::Upper => functions::upper(next()?),
         Function::Trim => functions::btrim(vec![next()?]),
-        Function::Length => {
-            total_cast(functions::character_length(next()?), DataType::Integer)
-        }
+        Function::Length => total_cast(functions::character_length(next()?), DataType::Integer),
         Function::Substring { start, length } => {
             let start = lit(i64::from(*start));
             match length {

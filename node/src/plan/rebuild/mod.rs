@@ -51,12 +51,22 @@ pub fn rebuild(
     policy: &Policy,
     tables: &dyn Tables,
 ) -> EngineResult<LogicalPlan> {
-    let mut rebuilding = Rebuilding { policy, tables, names: 0 };
+    let mut rebuilding = Rebuilding {
+        policy,
+        tables,
+        names: 0,
+    };
     let input = rebuilding.relation(&query.input)?;
-    let unit = input.unit.clone().ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
+    let unit = input
+        .unit
+        .clone()
+        .ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
     let types = input.types();
     let expressions = |parts: &[Expression]| -> EngineResult<Vec<Expr>> {
-        parts.iter().map(|part| rebuild_expression(part, &input.expressions(), &types)).collect()
+        parts
+            .iter()
+            .map(|part| rebuild_expression(part, &input.expressions(), &types))
+            .collect()
     };
     let group = row::group(&quote.groups, &quote.key_types, expressions(&query.keys)?)?;
     let mut columns = vec![col(&unit).alias(UNIT), group.alias(GROUP)];
@@ -80,7 +90,10 @@ struct Part {
 
 impl Part {
     fn types(&self) -> Vec<DataType> {
-        self.columns.iter().map(|(_, data_type)| *data_type).collect()
+        self.columns
+            .iter()
+            .map(|(_, data_type)| *data_type)
+            .collect()
     }
 
     fn expressions(&self) -> Vec<Expr> {
@@ -101,8 +114,12 @@ impl Rebuilding<'_> {
     }
 
     /// Puts expressions over `input` in place of its columns, the unit kept.
-    fn project(&mut self, input: LogicalPlan, unit: Option<Expr>, columns: Vec<(Expr, DataType)>)
-    -> EngineResult<Part> {
+    fn project(
+        &mut self,
+        input: LogicalPlan,
+        unit: Option<Expr>,
+        columns: Vec<(Expr, DataType)>,
+    ) -> EngineResult<Part> {
         let unit_name = unit.as_ref().map(|_| self.name());
         let mut expressions = vec![];
         if let (Some(unit), Some(name)) = (unit, &unit_name) {
@@ -119,7 +136,9 @@ impl Rebuilding<'_> {
             expressions.push(lit(true).alias(self.name()));
         }
         Ok(Part {
-            plan: LogicalPlanBuilder::from(input).project(expressions)?.build()?,
+            plan: LogicalPlanBuilder::from(input)
+                .project(expressions)?
+                .build()?,
             unit: unit_name,
             columns: named,
         })
@@ -130,9 +149,12 @@ impl Rebuilding<'_> {
             Relation::Table { table, columns } => self.table(table, columns),
             Relation::Filter { input, predicate } => {
                 let input = self.relation(input)?;
-                let predicate = rebuild_expression(predicate, &input.expressions(), &input.types())?;
+                let predicate =
+                    rebuild_expression(predicate, &input.expressions(), &input.types())?;
                 Ok(Part {
-                    plan: LogicalPlanBuilder::from(input.plan).filter(predicate)?.build()?,
+                    plan: LogicalPlanBuilder::from(input.plan)
+                        .filter(predicate)?
+                        .build()?,
                     ..input
                 })
             }
@@ -141,15 +163,22 @@ impl Rebuilding<'_> {
                 let types = input.types();
                 let columns = columns
                     .iter()
-                    .map(|column| Ok((
-                        rebuild_expression(column, &input.expressions(), &types)?,
-                        type_of(column, &types)?,
-                    )))
+                    .map(|column| {
+                        Ok((
+                            rebuild_expression(column, &input.expressions(), &types)?,
+                            type_of(column, &types)?,
+                        ))
+                    })
                     .collect::<EngineResult<_>>()?;
                 let unit = input.unit.as_ref().map(col);
                 self.project(input.plan, unit, columns)
             }
-            Relation::Join { kind, left, right, condition } => {
+            Relation::Join {
+                kind,
+                left,
+                right,
+                condition,
+            } => {
                 let left = self.relation(left)?;
                 let right = self.relation(right)?;
                 let join_type = match kind {
@@ -163,23 +192,45 @@ impl Rebuilding<'_> {
                     columns: left.columns.into_iter().chain(right.columns).collect(),
                 })
             }
-            Relation::Semi { negated, left, right, condition } => {
+            Relation::Semi {
+                negated,
+                left,
+                right,
+                condition,
+            } => {
                 let left = self.relation(left)?;
                 let right = self.relation(right)?;
-                let join_type = if *negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
+                let join_type = if *negated {
+                    JoinType::LeftAnti
+                } else {
+                    JoinType::LeftSemi
+                };
                 let plan = join_on_unit(&left, &right, join_type, condition.as_ref())?;
                 Ok(Part { plan, ..left })
             }
-            Relation::JoinPublic { kind, private, public, on, condition } => {
+            Relation::JoinPublic {
+                kind,
+                private,
+                public,
+                on,
+                condition,
+            } => {
                 let private = self.relation(private)?;
                 let public = self.relation(public)?;
                 self.join_public(*kind, private, public, on, condition.as_ref())
             }
             Relation::Union { inputs } => self.union(inputs),
-            Relation::PerPerson { input, keys, aggregates } => {
+            Relation::PerPerson {
+                input,
+                keys,
+                aggregates,
+            } => {
                 let input = self.relation(input)?;
                 let types = input.types();
-                let unit = input.unit.clone().ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
+                let unit = input
+                    .unit
+                    .clone()
+                    .ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
                 let unit_name = self.name();
                 let mut group = vec![col(unit).alias(&unit_name)];
                 let mut columns = vec![];
@@ -191,7 +242,8 @@ impl Rebuilding<'_> {
                 let mut sums = vec![];
                 let mut finished = vec![];
                 for of_person in aggregates {
-                    let argument = rebuild_expression(&of_person.argument, &input.expressions(), &types)?;
+                    let argument =
+                        rebuild_expression(&of_person.argument, &input.expressions(), &types)?;
                     let of_argument = type_of(&of_person.argument, &types)?;
                     let mut names = vec![];
                     for sum in sums_of(of_person.function, argument, of_argument) {
@@ -201,8 +253,12 @@ impl Rebuilding<'_> {
                     }
                     finished.push(finish(of_person.function, &names, of_argument)?);
                 }
-                let plan = LogicalPlanBuilder::from(input.plan).aggregate(group, sums)?.build()?;
-                let keys = columns.into_iter().map(|(name, data_type)| (col(name), data_type));
+                let plan = LogicalPlanBuilder::from(input.plan)
+                    .aggregate(group, sums)?
+                    .build()?;
+                let keys = columns
+                    .into_iter()
+                    .map(|(name, data_type)| (col(name), data_type));
                 self.project(plan, Some(col(unit_name)), keys.chain(finished).collect())
             }
         }
@@ -214,11 +270,8 @@ impl Rebuilding<'_> {
         else {
             return Err(plan_datafusion_err!("there is no table {name}"));
         };
-        let scan =
-            LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?.build()?;
-        let source = |column: &str| {
-            datafusion::common::Column::new(Some(name), column)
-        };
+        let scan = LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?.build()?;
+        let source = |column: &str| datafusion::common::Column::new(Some(name), column);
         let mut expressions = vec![];
         for wanted in columns {
             let Some((_, column)) = policy.column(wanted) else {
@@ -237,7 +290,9 @@ impl Rebuilding<'_> {
         match &policy.ownership {
             Ownership::Private { unit, .. } => {
                 let unit = Expr::Column(source(unit));
-                let scan = LogicalPlanBuilder::from(scan).filter(unit.clone().is_not_null())?.build()?;
+                let scan = LogicalPlanBuilder::from(scan)
+                    .filter(unit.clone().is_not_null())?
+                    .build()?;
                 self.project(scan, Some(unit), expressions)
             }
             Ownership::Public { .. } => self.project(scan, None, expressions),
@@ -258,8 +313,12 @@ impl Rebuilding<'_> {
             let right = rebuild_expression(of_public, &public.expressions(), &public.types())?;
             conditions.push(left.eq(right));
         }
-        let columns: Vec<(String, DataType)> =
-            private.columns.iter().chain(&public.columns).cloned().collect();
+        let columns: Vec<(String, DataType)> = private
+            .columns
+            .iter()
+            .chain(&public.columns)
+            .cloned()
+            .collect();
         if let Some(condition) = condition {
             let expressions: Vec<Expr> = columns.iter().map(|(name, _)| col(name)).collect();
             let types: Vec<DataType> = columns.iter().map(|(_, data_type)| *data_type).collect();
@@ -283,7 +342,9 @@ impl Rebuilding<'_> {
 
     fn union(&mut self, inputs: &[Relation]) -> EngineResult<Part> {
         let mut parts = inputs.iter().map(|input| self.relation(input));
-        let first = parts.next().ok_or_else(|| plan_datafusion_err!("an empty union"))??;
+        let first = parts
+            .next()
+            .ok_or_else(|| plan_datafusion_err!("an empty union"))??;
         let rest = parts.collect::<EngineResult<Vec<_>>>()?;
         let private = first.unit.is_some();
         let types = first.types();
@@ -293,15 +354,21 @@ impl Rebuilding<'_> {
         }
         // A union takes the names of its first branch and the order of all.
         let unit = first.unit.as_ref().map(col);
-        let columns: Vec<_> =
-            first.columns.iter().map(|(name, _)| col(name)).zip(types).collect();
+        let columns: Vec<_> = first
+            .columns
+            .iter()
+            .map(|(name, _)| col(name))
+            .zip(types)
+            .collect();
         debug_assert_eq!(private, unit.is_some());
         self.project(builder.build()?, unit, columns)
     }
 }
 
 fn type_of(expression: &Expression, types: &[DataType]) -> EngineResult<DataType> {
-    expression.data_type(types).map_err(|error| plan_datafusion_err!("{error}"))
+    expression
+        .data_type(types)
+        .map_err(|error| plan_datafusion_err!("{error}"))
 }
 
 fn join_on_unit(
@@ -356,8 +423,11 @@ fn sums_of(function: PersonFunction, argument: Expr, of_argument: DataType) -> V
 }
 
 /// The aggregate from its sums.
-fn finish(function: PersonFunction, sums: &[Expr], of_argument: DataType)
--> EngineResult<(Expr, DataType)> {
+fn finish(
+    function: PersonFunction,
+    sums: &[Expr],
+    of_argument: DataType,
+) -> EngineResult<(Expr, DataType)> {
     let float = |value: &Expr| total_cast(value.clone(), DataType::Float);
     Ok(match (function, sums) {
         (PersonFunction::Count, [count]) => (count.clone(), DataType::Integer),

@@ -10,7 +10,9 @@ use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, UInt32Array, UInt32Builder},
         compute,
-        datatypes::{DataType as ArrowType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType},
+        datatypes::{
+            DataType as ArrowType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType,
+        },
     },
     common::{Result as EngineResult, exec_err, plan_datafusion_err},
     logical_expr::{
@@ -83,7 +85,10 @@ impl GroupPosition {
     fn new(groups: &[Vec<Value>], key_types: &[DataType]) -> EngineResult<Self> {
         let mut keys: Vec<KeyCodes> = key_types
             .iter()
-            .map(|_| KeyCodes { codes: HashMap::new(), texts: HashMap::new() })
+            .map(|_| KeyCodes {
+                codes: HashMap::new(),
+                texts: HashMap::new(),
+            })
             .collect();
         for group in groups {
             for (key, value) in keys.iter_mut().zip(group) {
@@ -96,12 +101,18 @@ impl GroupPosition {
         }
         let mut positions = HashMap::new();
         for (position, group) in groups.iter().enumerate() {
-            let codes = keys.iter().zip(group).map(|(key, value)| key.codes.get(value).copied());
-            let combined = combine(&keys, codes)
-                .ok_or_else(|| plan_datafusion_err!("too many groups"))?;
+            let codes = keys
+                .iter()
+                .zip(group)
+                .map(|(key, value)| key.codes.get(value).copied());
+            let combined =
+                combine(&keys, codes).ok_or_else(|| plan_datafusion_err!("too many groups"))?;
             positions.insert(combined, position as u32);
         }
-        let types = key_types.iter().map(|data_type| arrow_type(*data_type)).collect();
+        let types = key_types
+            .iter()
+            .map(|data_type| arrow_type(*data_type))
+            .collect();
         Ok(Self {
             keys,
             positions,
@@ -231,7 +242,10 @@ struct Amount {
 
 impl Amount {
     fn new(kind: AmountKind) -> Self {
-        Self { kind, signature: Signature::any(1, Volatility::Immutable) }
+        Self {
+            kind,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
     }
 }
 
@@ -273,11 +287,17 @@ impl ScalarUDFImpl for Amount {
                 let Some(holds) = column.as_boolean_opt() else {
                     return exec_err!("a filter needs a boolean");
                 };
-                holds.iter().map(|holds| (holds == Some(true)).then_some(*once)).collect()
+                holds
+                    .iter()
+                    .map(|holds| (holds == Some(true)).then_some(*once))
+                    .collect()
             }
             AmountKind::IfKnown(once) => {
                 let known = compute::is_not_null(column)?;
-                known.iter().map(|known| (known == Some(true)).then_some(*once)).collect()
+                known
+                    .iter()
+                    .map(|known| (known == Some(true)).then_some(*once))
+                    .collect()
             }
             AmountKind::Clipped(measure) => {
                 let Some(values) = column.as_primitive_opt::<Float64Type>() else {
@@ -294,7 +314,11 @@ impl ScalarUDFImpl for Amount {
 fn clipped(measure: &Measure, values: &Float64Array) -> Int64Array {
     values
         .iter()
-        .map(|value| value.filter(|value| !value.is_nan()).map(|value| measure.units(value)))
+        .map(|value| {
+            value
+                .filter(|value| !value.is_nan())
+                .map(|value| measure.units(value))
+        })
         .collect()
 }
 
