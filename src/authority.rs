@@ -132,7 +132,11 @@ impl Identity {
     /// # Errors
     /// When a file is there already or can't be written.
     pub fn write(&self, folder: &Path, name: &str) -> Result<(), AuthorityError> {
-        write_new(&folder.join(format!("{name}.pem")), &self.certificate, false)?;
+        write_new(
+            &folder.join(format!("{name}.pem")),
+            &self.certificate,
+            false,
+        )?;
         let key = self.key.serialize_pem();
         write_new(&folder.join(format!("{name}.key")), &key, true)
     }
@@ -153,7 +157,9 @@ fn parameters(
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    params.distinguished_name.push(DnType::OrganizationName, "Skerry");
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Skerry");
     // From yesterday: clocks of regions differ.
     let (year, month, day) = date(-1);
     params.not_before = date_time_ymd(year, month, day);

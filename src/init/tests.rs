@@ -1,0 +1,132 @@
+use std::{fs, path::Path};
+
+use skerry_node::config::NodeConfig;
+
+use super::{InitOptions, init};
+
+fn options(folder: &Path) -> InitOptions {
+    InitOptions {
+        folder: folder.to_owned(),
+        regions: Vec::new(),
+        data: None,
+        unit: None,
+        policy: None,
+        port: 7500,
+    }
+}
+
+#[test]
+fn writes_a_federation_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    options.regions = vec!["north".parse().unwrap(), "south".parse().unwrap()];
+    init(&options).unwrap();
+    let node = NodeConfig::load(&folder.path().join("south/node.toml")).unwrap();
+    assert_eq!(node.listen.port(), 7502);
+    assert!(node.tables.is_empty());
+    for file in [
+        "north/node.pem",
+        "north/federation-ca.pem",
+        "researcher/researcher.pem",
+        "researcher/federation-ca.pem",
+        "federation-ca.pem",
+        "researchers-ca.pem",
+        "coordinator.pem",
+    ] {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(text.starts_with("-----BEGIN CERTIFICATE-----"), "{file}");
+    }
+    #[cfg(unix)]
+    for file in [
+        "north/node.key",
+        "researcher/researcher.key",
+        "coordinator.key",
+        "authority/federation-ca.key",
+        "authority/researchers-ca.key",
+    ] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(folder.path().join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let again = init(&options).unwrap_err();
+    assert!(again.message.contains("already"), "{again}");
+}
+
+#[test]
+fn refuses_names_that_no_certificate_can_carry() {
+    let folder = tempfile::tempdir().unwrap();
+    for bad in ["Nord", "a.b", "a-", "authority"] {
+        let mut options = options(folder.path());
+        options.regions = vec![bad.parse().unwrap()];
+        assert!(init(&options).is_err(), "{bad}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_draft_lists_columns_and_reads_no_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let visits = folder.path().join("data/visits");
+    fs::create_dir_all(&visits).unwrap();
+    fs::write(
+        visits.join("region=north.csv"),
+        "person_id,site code,cost\n77123,4,99\n",
+    )
+    .unwrap();
+    let places = folder.path().join("data/places");
+    fs::create_dir_all(&places).unwrap();
+    fs::write(places.join("region=north.csv"), "code,name\n4,Bodø\n").unwrap();
+    let mut options = options(&folder.path().join("federation"));
+    options.data = Some(folder.path().join("data"));
+    options.unit = Some("person_id".into());
+    let written = init(&options).unwrap();
+    assert_eq!(written.regions.len(), 1);
+    let file = options.folder.join("north/node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    for private in ["77123", "99", "Bodø"] {
+        assert!(!text.contains(private), "{private}");
+    }
+    assert!(text.contains("# name = \"places\""), "{text}");
+    let node = NodeConfig::load(&file).unwrap();
+    assert_eq!(node.tables.len(), 1);
+    let names: Vec<&str> = node.tables[0]
+        .columns
+        .iter()
+        .map(|c| c.name.as_str())
+        .collect();
+    assert_eq!(names, ["person_id", "site code", "cost"]);
+}
+
+#[test]
+fn one_policy_serves_every_region() {
+    let folder = tempfile::tempdir().unwrap();
+    for region in ["a", "b"] {
+        let file = folder.path().join(format!("region={region}.csv"));
+        fs::write(file, "person_id,x\n1,2\n").unwrap();
+    }
+    let policy = folder.path().join("policy.toml");
+    let text = "persons = 900\n\n[[table]]\nname = \"t\"\npath = \"region={region}.csv\"\n\
+                unit = \"person_id\"\nmax_rows_per_unit = 2\n[table.columns]\nperson_id = {}\n\
+                x = { range = [0, 9] } # kept\n";
+    fs::write(&policy, text).unwrap();
+    let mut options = options(&folder.path().join("federation"));
+    options.policy = Some(policy.clone());
+    init(&options).unwrap();
+    let file = options.folder.join("b/node.toml");
+    assert!(fs::read_to_string(&file).unwrap().contains("# kept"));
+    let node = NodeConfig::load(&file).unwrap();
+    assert_eq!(node.persons, 900);
+    assert!(node.tables[0].path.ends_with("region=b.csv"));
+
+    fs::write(&policy, text.replace("range", "rang")).unwrap();
+    options.folder = folder.path().join("other");
+    let error = init(&options).unwrap_err();
+    assert!(
+        error.message.contains("policy.toml:10: unknown key `rang`"),
+        "{error}"
+    );
+    assert!(!options.folder.exists());
+}

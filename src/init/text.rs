@@ -1,0 +1,128 @@
+//! The configuration files' text. A node's file is a page for the owner, so it explains itself.
+
+use std::fmt::Write as _;
+
+use skerry_proto::RegionId;
+
+/// A loopback address: whoever runs a part on a machine of its own puts that one's there.
+pub fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// A string as TOML writes it.
+pub fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A whole node's file with these `[[table]]` entries.
+pub fn node(region: &RegionId, listen: &str, tables: &str) -> String {
+    let head = node_head(region, listen, true);
+    let foot = node_foot(true);
+    format!("{head}{TABLES}{tables}{foot}")
+}
+
+/// The keys that come before any table.
+pub fn node_head(region: &RegionId, listen: &str, persons: bool) -> String {
+    let mut text = format!(
+        "# The node of region `{region}`: which data it has, what may be asked of them, and how\n\
+         # much. This file is the owner's policy. What it doesn't name is not there, and nothing\n\
+         # in a question can widen it. Check it with `skerry doctor` and this file's name.\n\
+         \n\
+         region = {}\n\
+         # Where the coordinator reaches this node.\n\
+         listen = {}\n\n",
+        quoted(region.as_str()),
+        quoted(listen)
+    );
+    if persons {
+        text.push_str(
+            "# TO FILL IN: about how many persons are in the data. A round number, since it is\n\
+             # public. It bounds δ below: the total is at most 1/(10 × persons).\n\
+             persons = 1_000\n\n",
+        );
+    }
+    text
+}
+
+/// What comes after the tables.
+pub fn node_foot(budget: bool) -> String {
+    let mut text = String::new();
+    if budget {
+        text.push_str(
+            "# How much may be learnt of one person over the data's life: by one project, and by all\n\
+             # together. A question costs its epsilon. What is spent never comes back, not by time,\n\
+             # not by a restart, and a changed policy doesn't refill it.\n\
+             [budget]\n\
+             project = { epsilon = 10.0, delta = 1e-7 }\n\
+             total   = { epsilon = 30.0, delta = 4e-7 }\n\n",
+        );
+    }
+    text.push_str(
+        "# The defaults of the rest:\n\
+         #\n\
+         # ledger = \"ledger.sqlite\"     # at the top, beside `listen`\n\
+         #\n\
+         # [tls]\n\
+         # certificate = \"node.pem\"\n\
+         # key = \"node.key\"\n\
+         # client_authority = \"federation-ca.pem\"\n\
+         #\n\
+         # [limits]\n\
+         # memory_mib = 1024            # of the query engine\n\
+         # concurrent = 4               # questions at a time\n",
+    );
+    text
+}
+
+const TABLES: &str = "\
+# The tables. Of each private one: `unit`, the column that says whose row it is, and at most how
+# many rows one person has. A table without `unit` is public. Of each column what is public:
+#   age  = { range = [0, 100] }       numbers and dates to add up or to compare: all lie between
+#   site = { values = [1, 2, 3] }     keys to group by: a group for each value, and for NULL
+#   sex  = { values = [\"f\", \"m\"], nulls = false }              no group for NULL
+#   place = { values_from = \"municipalities.code\" }            values of a public table's column
+#   note = {}                         nothing: it can only be used in conditions
+# Take out the lines of columns that nobody shall ask for. Declarations are enforced, not
+# believed: a wrong one costs accuracy, never privacy.
+
+";
+
+/// For a node of which no data are known yet.
+pub const SAMPLE_TABLE: &str = "\
+# [[table]]
+# name = \"visits\"
+# path = \"visits.parquet\"             # a file, a folder or a glob; Parquet, CSV or Arrow
+# unit = \"person_id\"
+# max_rows_per_unit = 5
+#
+# [table.columns]
+# person_id = {}
+# site      = { values = [1, 2, 3] }
+# age       = { range = [0, 100] }
+# start     = { range = [\"2019-01-01\", \"2024-12-31\"] }
+# diagnosis = {}
+
+";
+
+/// The coordinator's file.
+pub fn coordinator(listen: &str, regions: &[(RegionId, String)]) -> String {
+    let mut text = format!(
+        "# The coordinator: where researchers ask. It holds no data of persons, and for privacy\n\
+         # nobody has to trust it.\n\
+         \n\
+         # Where researchers connect: Arrow Flight SQL over TLS, with a certificate of theirs.\n\
+         listen = {}\n\
+         # One person is known to at most this many regions. With more than 1, a person's loss is\n\
+         # that many times what one region charges, and every answer says so.\n\
+         regions_per_person = 1\n\
+         # How long a question waits for the regions.\n\
+         deadline_seconds = 60\n",
+        quoted(listen)
+    );
+    for (region, address) in regions {
+        let url = quoted(&format!("https://{address}"));
+        let id = quoted(region.as_str());
+        let _ = write!(text, "\n[[region]]\nid = {id}\nurl = {url}\n");
+    }
+    text
+}
