@@ -6,7 +6,7 @@ mod policy;
 mod text;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -29,7 +29,8 @@ pub struct InitOptions {
     pub data: Option<PathBuf>,
     /// The column that says whose row it is, for a draft of the tables.
     pub unit: Option<String>,
-    /// A policy for every region, in place of a draft.
+    /// In place of a draft: a file with a policy for every region, or a folder with
+    /// `<region>/policy.toml`.
     pub policy: Option<PathBuf>,
     /// The coordinator's port; the nodes have the following ones. 0: free ports at each start.
     pub port: u16,
@@ -72,6 +73,15 @@ pub fn init(options: &InitOptions) -> Result<Written, Refusal> {
         let file = folder.join(region.as_str()).join("node.toml");
         let text = match &tables {
             Tables::Policy(policy) => policy.node(region, &listen, &file)?,
+            Tables::Policies(policies) => match policies.get(region) {
+                Some(policy) => policy.node(region, &listen, &file)?,
+                None => {
+                    return Err(refusal(
+                        format!("there is no policy of region `{region}`"),
+                        "",
+                    ));
+                }
+            },
             Tables::Draft { layout, unit } => {
                 text::node(region, &listen, &draft::tables(layout, region, unit)?)
             }
@@ -89,7 +99,7 @@ pub fn init(options: &InitOptions) -> Result<Written, Refusal> {
     write(options, &nodes).map_err(|error| refusal(error.to_string(), ""))?;
     Ok(Written {
         regions,
-        drafted: !matches!(tables, Tables::Policy(_)),
+        drafted: matches!(tables, Tables::None | Tables::Draft { .. }),
     })
 }
 
@@ -98,6 +108,7 @@ enum Tables {
     None,
     Draft { layout: Layout, unit: String },
     Policy(policy::Policy),
+    Policies(BTreeMap<RegionId, policy::Policy>),
 }
 
 impl Tables {
@@ -109,12 +120,16 @@ impl Tables {
             )),
             Self::Draft { layout, .. } => Ok(layout.regions()),
             Self::Policy(policy) => policy.regions(),
+            Self::Policies(policies) => Ok(policies.keys().cloned().collect()),
         }
     }
 }
 
 fn tables(options: &InitOptions) -> Result<Tables, Refusal> {
     match (&options.policy, &options.data, &options.unit) {
+        (Some(folder), data, None) if folder.is_dir() => {
+            policy::by_region(folder, data.as_deref()).map(Tables::Policies)
+        }
         (Some(policy), data, None) => {
             policy::Policy::load(policy, data.as_deref()).map(Tables::Policy)
         }

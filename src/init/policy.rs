@@ -1,7 +1,8 @@
-//! One policy for every region: the tables' declarations, written once, in a file in which
-//! `{region}` in a table's `path` stands for the region's id.
+//! Policies that were written beforehand: the tables' declarations, in a file in which
+//! `{region}` in a table's `path` stands for the region's id, so that one may serve all regions.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -20,7 +21,7 @@ const PLACE: &str = "{region}";
 pub struct Policy {
     file: PathBuf,
     text: String,
-    has_persons: bool,
+    persons: Option<u64>,
     has_budget: bool,
     /// Of each table, its `path` and where in the text it stands.
     paths: Vec<Spanned<String>>,
@@ -33,7 +34,7 @@ pub struct Policy {
 struct File {
     region: Option<Spanned<toml::Value>>,
     listen: Option<Spanned<toml::Value>>,
-    persons: Option<toml::Value>,
+    persons: Option<u64>,
     budget: Option<toml::Value>,
     #[serde(default)]
     table: Vec<Table>,
@@ -42,6 +43,30 @@ struct File {
 #[derive(Deserialize)]
 struct Table {
     path: Spanned<String>,
+}
+
+/// The policies `FOLDER/<region>/policy.toml`.
+pub fn by_region(
+    folder: &Path,
+    data: Option<&Path>,
+) -> Result<BTreeMap<RegionId, Policy>, Refusal> {
+    let mut policies = BTreeMap::new();
+    for entry in list(folder)? {
+        let file = entry.join("policy.toml");
+        let name = entry.file_name().and_then(|name| name.to_str());
+        if let Some(Ok(region)) = name.map(str::parse)
+            && file.exists()
+        {
+            policies.insert(region, Policy::load(&file, data)?);
+        }
+    }
+    if policies.is_empty() {
+        return Err(refusal(
+            format!("{} has no policies", folder.display()),
+            "lay them out as FOLDER/REGION/policy.toml, or name one file for all regions",
+        ));
+    }
+    Ok(policies)
 }
 
 impl Policy {
@@ -64,7 +89,7 @@ impl Policy {
         };
         Ok(Self {
             file: file.to_owned(),
-            has_persons: parsed.persons.is_some(),
+            persons: parsed.persons,
             has_budget: parsed.budget.is_some(),
             paths: parsed.table.into_iter().map(|table| table.path).collect(),
             folder: fs::canonicalize(folder).map_err(|error| unreadable(folder, &error))?,
@@ -136,8 +161,8 @@ impl Policy {
             }
             policy.replace_range(path.span(), &text::quoted(&full.to_string_lossy()));
         }
-        let head = text::node_head(region, listen, !self.has_persons);
-        let foot = text::node_foot(!self.has_budget);
+        let head = text::node_head(region, listen, self.persons.is_none());
+        let foot = text::node_foot(!self.has_budget, self.persons);
         let text = format!("{head}{policy}\n{foot}");
         let check: Result<NodeConfig, ConfigError> = NodeConfig::parse(node, &text);
         check.map_err(|error| in_policy(error, &self.file, head.matches('\n').count()))?;

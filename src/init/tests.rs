@@ -130,3 +130,25 @@ fn one_policy_serves_every_region() {
     );
     assert!(!options.folder.exists());
 }
+
+#[test]
+fn each_region_can_have_a_policy_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let public = folder.path().join("public");
+    fs::create_dir_all(&public).unwrap();
+    fs::write(public.join("places.csv"), "code\n1\n").unwrap();
+    for (region, persons) in [("a", 900), ("b", 5_000_000)] {
+        let text = format!(
+            "persons = {persons}\n[[table]]\nname = \"places\"\npath = \"../public/places.csv\"\n\
+             [table.columns]\ncode = {{}}\n"
+        );
+        fs::create_dir_all(folder.path().join(region)).unwrap();
+        fs::write(folder.path().join(region).join("policy.toml"), text).unwrap();
+    }
+    let mut options = options(folder.path());
+    options.policy = Some(folder.path().to_owned());
+    init(&options).unwrap();
+    let node = NodeConfig::load(&folder.path().join("b/node.toml")).unwrap();
+    assert_eq!(node.persons, 5_000_000);
+    assert!(node.tables[0].path.exists());
+}

@@ -17,8 +17,23 @@ pub fn quoted(text: &str) -> String {
 /// A whole node's file with these `[[table]]` entries.
 pub fn node(region: &RegionId, listen: &str, tables: &str) -> String {
     let head = node_head(region, listen, true);
-    let foot = node_foot(true);
+    let foot = node_foot(true, None);
     format!("{head}{TABLES}{tables}{foot}")
+}
+
+/// What a draft says until the owner fills it in.
+const DRAFTED_PERSONS: u64 = 1_000;
+
+/// δ of a project and of all: the usual ones, or for many persons a power of ten that is allowed.
+fn deltas(persons: u64) -> (f64, f64) {
+    const USUAL: (f64, f64) = (1e-7, 4e-7);
+    const USUAL_TO: u64 = 250_000;
+    if persons <= USUAL_TO {
+        return USUAL;
+    }
+    // One digit more than `persons` has, and one for the factor ten.
+    let total = 10_f64.powi(-(persons.to_string().len() as i32) - 1);
+    (total / 4.0, total)
 }
 
 /// The keys that come before any table.
@@ -38,23 +53,28 @@ pub fn node_head(region: &RegionId, listen: &str, persons: bool) -> String {
         text.push_str(
             "# TO FILL IN: about how many persons are in the data. A round number, since it is\n\
              # public. It bounds δ below: the total is at most 1/(10 × persons).\n\
-             persons = 1_000\n\n",
+             ",
         );
+        let _ = write!(text, "persons = {DRAFTED_PERSONS}\n\n");
     }
     text
 }
 
-/// What comes after the tables.
-pub fn node_foot(budget: bool) -> String {
+/// What comes after the tables; the budget for that many persons, or as many as the head says.
+pub fn node_foot(budget: bool, persons: Option<u64>) -> String {
     let mut text = String::new();
     if budget {
         text.push_str(
             "# How much may be learnt of one person over the data's life: by one project, and by all\n\
              # together. A question costs its epsilon. What is spent never comes back, not by time,\n\
              # not by a restart, and a changed policy doesn't refill it.\n\
-             [budget]\n\
-             project = { epsilon = 10.0, delta = 1e-7 }\n\
-             total   = { epsilon = 30.0, delta = 4e-7 }\n\n",
+             [budget]\n",
+        );
+        let (project, total) = deltas(persons.unwrap_or(DRAFTED_PERSONS));
+        let _ = write!(
+            text,
+            "project = {{ epsilon = 10.0, delta = {project:e} }}\n\
+             total   = {{ epsilon = 30.0, delta = {total:e} }}\n\n"
         );
     }
     text.push_str(
