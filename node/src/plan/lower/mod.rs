@@ -21,7 +21,7 @@ use skerry_privacy::{
 use skerry_proto::{DataType, ErrorCode, Refusal, RegionId, Value};
 
 pub use decode::{REGION_COLUMN, decode, table_schema};
-pub(crate) use types::{arrow_type, plain_type, scalar};
+pub(crate) use types::{engine_type, plain_type, plain_value, scalar};
 
 /// A question in its closed form, and how its parts were written.
 #[derive(Debug, Clone)]

@@ -27,7 +27,20 @@ pub(crate) fn plain_type(arrow: &ArrowType) -> Option<DataType> {
     }
 }
 
-/// The Arrow type in which a question's type is announced and computed.
+/// The Arrow type in which the engine computes: as announced, but texts as views, which is how
+/// Parquet files are read.
+pub(crate) fn engine_type(plain: DataType) -> ArrowType {
+    match plain {
+        DataType::Text => ArrowType::Utf8View,
+        DataType::Boolean
+        | DataType::Integer
+        | DataType::Float
+        | DataType::Date
+        | DataType::Timestamp => arrow_type(plain),
+    }
+}
+
+/// The Arrow type in which a question's type is announced.
 pub(crate) fn arrow_type(plain: DataType) -> ArrowType {
     match plain {
         DataType::Boolean => ArrowType::Boolean,
@@ -63,13 +76,13 @@ pub(crate) fn scalar(value: &Value, data_type: DataType) -> ScalarValue {
         (Value::Boolean(x), _) => ScalarValue::Boolean(Some(*x)),
         (Value::Integer(x), _) => ScalarValue::Int64(Some(*x)),
         (Value::Float(x), _) => ScalarValue::Float64(Some(*x)),
-        (Value::Text(x), _) => ScalarValue::Utf8(Some(x.clone())),
+        (Value::Text(x), _) => ScalarValue::Utf8View(Some(x.clone())),
         (Value::Date(x), _) => ScalarValue::Date32(Some(*x)),
         (Value::Timestamp(x), _) => ScalarValue::TimestampMicrosecond(Some(*x), None),
         (Value::Null, DataType::Boolean) => ScalarValue::Boolean(None),
         (Value::Null, DataType::Integer) => ScalarValue::Int64(None),
         (Value::Null, DataType::Float) => ScalarValue::Float64(None),
-        (Value::Null, DataType::Text) => ScalarValue::Utf8(None),
+        (Value::Null, DataType::Text) => ScalarValue::Utf8View(None),
         (Value::Null, DataType::Date) => ScalarValue::Date32(None),
         (Value::Null, DataType::Timestamp) => ScalarValue::TimestampMicrosecond(None, None),
     }

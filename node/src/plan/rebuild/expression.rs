@@ -11,11 +11,11 @@ use datafusion::{
 use skerry_privacy::question::{Arithmetic, Comparison, DateUnit, Expression, Function};
 use skerry_proto::{DataType, Value};
 
-use crate::plan::lower::{arrow_type, scalar};
+use crate::plan::lower::{engine_type, scalar};
 
 /// The value as another type, NULL where it has none.
 pub(super) fn total_cast(value: Expr, to: DataType) -> Expr {
-    try_cast(value, arrow_type(to))
+    try_cast(value, engine_type(to))
 }
 
 fn try_cast(value: Expr, to: ArrowType) -> Expr {

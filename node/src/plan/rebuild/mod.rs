@@ -27,7 +27,7 @@ use skerry_privacy::{
 use skerry_proto::DataType;
 
 use self::expression::{rebuild_expression, total_cast};
-use super::lower::arrow_type;
+use super::lower::engine_type;
 
 /// Name of the output column with the privacy unit.
 pub const UNIT: &str = "unit";
@@ -277,7 +277,7 @@ impl Rebuilding<'_> {
             let Some((_, column)) = policy.column(wanted) else {
                 return Err(plan_datafusion_err!("there is no column {wanted}"));
             };
-            let read = cast(Expr::Column(source(wanted)), arrow_type(column.data_type));
+            let read = cast(Expr::Column(source(wanted)), engine_type(column.data_type));
             let value = match (&column.domain, &policy.ownership) {
                 // A value that isn't listed is NULL before any expression sees it.
                 (Domain::Values(values), Ownership::Private { .. }) => {

@@ -23,7 +23,7 @@ use datafusion::{
 use skerry_privacy::analysis::measure::{Measure, MeasureKind};
 use skerry_proto::{DataType, Value};
 
-use super::arrow_type;
+use super::engine_type;
 
 /// The position of a row's group in the quote, NULL for a row outside all groups.
 pub(super) fn group(
@@ -38,7 +38,7 @@ pub(super) fn group(
     let typed = keys
         .into_iter()
         .zip(key_types)
-        .map(|(key, data_type)| cast(key, arrow_type(*data_type)))
+        .map(|(key, data_type)| cast(key, engine_type(*data_type)))
         .collect();
     Ok(ScalarUDF::from(function).call(typed))
 }
@@ -111,7 +111,7 @@ impl GroupPosition {
         }
         let types = key_types
             .iter()
-            .map(|data_type| arrow_type(*data_type))
+            .map(|data_type| engine_type(*data_type))
             .collect();
         Ok(Self {
             keys,
@@ -153,8 +153,8 @@ impl KeyCodes {
         let null = self.codes.get(&Value::Null).copied().unwrap_or(NONE);
         let of = |value: Value| self.codes.get(&value).copied().unwrap_or(NONE);
         Ok(match column.data_type() {
-            ArrowType::Utf8 => column
-                .as_string::<i32>()
+            ArrowType::Utf8View => column
+                .as_string_view()
                 .iter()
                 .map(|text| text.map_or(null, |text| self.texts.get(text).copied().unwrap_or(NONE)))
                 .collect(),
@@ -324,7 +324,7 @@ fn clipped(measure: &Measure, values: &Float64Array) -> Int64Array {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::array::StringViewArray;
 
     use super::*;
 
@@ -336,7 +336,7 @@ mod tests {
             vec![Value::Text("b".into()), Value::Integer(1)],
         ];
         let position = GroupPosition::new(&groups, &[DataType::Text, DataType::Integer]).unwrap();
-        let texts = StringArray::from(vec![Some("a"), Some("a"), Some("b"), Some("c"), None]);
+        let texts = StringViewArray::from(vec![Some("a"), Some("a"), Some("b"), Some("c"), None]);
         let integers = Int64Array::from(vec![Some(1), None, None, Some(1), Some(1)]);
         let codes = [
             position.keys[0].codes_of(&texts).unwrap(),

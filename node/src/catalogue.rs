@@ -1,0 +1,325 @@
+//! The tables of a node: the owner's declarations, held against the data files' schemas.
+//!
+//! Of private files only the schema is read here. Public tables are read whole, since their rows
+//! are part of the policy.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use datafusion::{
+    arrow::{array::RecordBatch, datatypes::Schema},
+    catalog::TableProvider,
+    common::ScalarValue,
+    datasource::MemTable,
+    error::DataFusionError,
+    execution::options::ArrowReadOptions,
+    prelude::{CsvReadOptions, ParquetReadOptions, SessionContext},
+};
+use skerry_privacy::policy::{ColumnPolicy, Domain, Ownership, Policy, TablePolicy};
+use skerry_proto::{DataType, RegionId, Value};
+
+use crate::{
+    config::{self, ColumnConfig, NodeConfig, TableConfig},
+    plan::{
+        lower::{REGION_COLUMN, plain_type, plain_value},
+        rebuild::Tables,
+    },
+};
+
+/// Rows of a public table, at most: it is held in memory, and its rows are part of each quote.
+const MAX_PUBLIC_ROWS: usize = 1_000_000;
+
+/// Why the tables can't be offered. Read by the owner alone.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// A file that can't be read, or whose schema can't.
+    #[error("table {table}: {path} can't be read: {source}")]
+    File {
+        /// The table.
+        table: String,
+        /// Its path.
+        path: String,
+        /// What the engine says.
+        source: DataFusionError,
+    },
+    /// A declaration that doesn't fit the file.
+    #[error("table {table}: {message}")]
+    Declaration {
+        /// The table.
+        table: String,
+        /// What doesn't fit, and what to write instead.
+        message: String,
+    },
+}
+
+/// What a node offers.
+#[derive(Debug)]
+pub struct Catalogue {
+    region: RegionId,
+    persons: u64,
+    policy: Policy,
+    providers: HashMap<String, Arc<dyn TableProvider>>,
+}
+
+impl Tables for Catalogue {
+    fn provider(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        self.providers.get(name).map(Arc::clone)
+    }
+}
+
+impl Catalogue {
+    /// Opens all tables of a configuration.
+    ///
+    /// # Errors
+    /// If a file can't be read, or a declaration doesn't fit its file.
+    pub async fn open(
+        config: &NodeConfig,
+        context: &SessionContext,
+    ) -> Result<Self, CatalogueError> {
+        let mut catalogue = Self {
+            region: config.region.clone(),
+            persons: config.persons,
+            policy: Policy::default(),
+            providers: HashMap::new(),
+        };
+        // Public tables first: a private column may take its values from one.
+        let (private, public): (Vec<_>, Vec<_>) =
+            config.tables.iter().partition(|table| table.is_private());
+        for table in public {
+            catalogue.open_public(table, context).await?;
+        }
+        for table in private {
+            catalogue.open_private(table, context).await?;
+        }
+        Ok(catalogue)
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &RegionId {
+        &self.region
+    }
+
+    /// Declared and public.
+    #[must_use]
+    pub fn persons(&self) -> u64 {
+        self.persons
+    }
+
+    /// The owner's policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    async fn open_private(
+        &mut self,
+        table: &TableConfig,
+        context: &SessionContext,
+    ) -> Result<(), CatalogueError> {
+        let provider = read(table, context).await?;
+        let schema = provider.schema();
+        let refused = |message: String| CatalogueError::Declaration {
+            table: table.name.clone(),
+            message,
+        };
+        let columns = table
+            .columns
+            .iter()
+            .map(|column| {
+                let data_type = type_of(column, &schema).map_err(refused)?;
+                let domain = column.domain.typed(data_type).map_err(|reason| {
+                    refused(format!("column {}: {reason}", column.name))
+                })?;
+                Ok(ColumnPolicy {
+                    name: column.name.clone(),
+                    data_type,
+                    domain: self.domain(domain, data_type).map_err(refused)?,
+                    nulls: column.nulls,
+                })
+            })
+            .collect::<Result<Vec<_>, CatalogueError>>()?;
+        let Some(unit) = &table.unit else {
+            return Err(refused("a private table needs a unit".into()));
+        };
+        match columns.iter().find(|column| column.name == unit.column) {
+            Some(column) if matches!(column.data_type, DataType::Integer | DataType::Text) => {}
+            Some(column) => {
+                let found = column.data_type;
+                return Err(refused(format!(
+                    "the unit {} is {found}; it must be an integer or a text",
+                    unit.column
+                )));
+            }
+            None => {
+                return Err(refused(format!(
+                    "the unit {} is not among the columns",
+                    unit.column
+                )));
+            }
+        }
+        let ownership = Ownership::Private {
+            unit: unit.column.clone(),
+            max_rows_per_unit: unit.max_rows,
+        };
+        self.insert(table, TablePolicy { ownership, columns }, provider);
+        Ok(())
+    }
+
+    async fn open_public(
+        &mut self,
+        table: &TableConfig,
+        context: &SessionContext,
+    ) -> Result<(), CatalogueError> {
+        let provider = read(table, context).await?;
+        let schema = provider.schema();
+        let refused = |message: String| CatalogueError::Declaration {
+            table: table.name.clone(),
+            message,
+        };
+        let unread = |source| CatalogueError::File {
+            table: table.name.clone(),
+            path: table.path.display().to_string(),
+            source,
+        };
+        let columns = table
+            .columns
+            .iter()
+            .map(|column| {
+                Ok(ColumnPolicy {
+                    name: column.name.clone(),
+                    data_type: type_of(column, &schema).map_err(refused)?,
+                    domain: Domain::Unknown,
+                    nulls: true,
+                })
+            })
+            .collect::<Result<Vec<_>, CatalogueError>>()?;
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let frame = context
+            .read_table(provider)
+            .and_then(|frame| frame.select_columns(&names))
+            .map_err(unread)?;
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let batches = frame.collect().await.map_err(unread)?;
+        let rows = rows(&batches).map_err(unread)?;
+        if rows.len() > MAX_PUBLIC_ROWS {
+            return Err(refused(format!(
+                "a public table has at most {MAX_PUBLIC_ROWS} rows"
+            )));
+        }
+        let held = MemTable::try_new(schema, vec![batches]).map_err(unread)?;
+        let policy = TablePolicy {
+            ownership: Ownership::Public { rows },
+            columns,
+        };
+        self.insert(table, policy, Arc::new(held));
+        Ok(())
+    }
+
+    fn insert(&mut self, table: &TableConfig, policy: TablePolicy, provider: Arc<dyn TableProvider>) {
+        self.policy.tables.insert(table.name.clone(), policy);
+        self.providers.insert(table.name.clone(), provider);
+    }
+
+    fn domain(&self, domain: config::Domain, data_type: DataType) -> Result<Domain, String> {
+        Ok(match domain {
+            config::Domain::Undeclared => Domain::Unknown,
+            config::Domain::Range { low, high } => Domain::Range(low, high),
+            config::Domain::Values(values) => Domain::Values(values),
+            config::Domain::ValuesFrom { table, column } => {
+                let found = self.policy.tables.get(&table);
+                let Some((found, Ownership::Public { rows })) =
+                    found.map(|found| (found, &found.ownership))
+                else {
+                    return Err(format!("values_from names {table}, which is no public table"));
+                };
+                let Some((index, of_column)) = found.column(&column) else {
+                    return Err(format!("values_from names {table}.{column}, which isn't there"));
+                };
+                if of_column.data_type != data_type {
+                    return Err(format!(
+                        "values_from names {table}.{column}, which is {} and not {data_type}",
+                        of_column.data_type
+                    ));
+                }
+                let mut values: Vec<Value> =
+                    rows.iter().map(|row| row[index].clone()).filter(|value| !value.is_null()).collect();
+                values.sort();
+                values.dedup();
+                Domain::Values(values)
+            }
+        })
+    }
+}
+
+fn type_of(column: &ColumnConfig, schema: &Schema) -> Result<DataType, String> {
+    if column.name == REGION_COLUMN {
+        return Err(format!("{REGION_COLUMN} is the federation's own column; leave it out"));
+    }
+    let Ok(field) = schema.field_with_name(&column.name) else {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        return Err(format!(
+            "the file has no column {}; {}",
+            column.name,
+            config::suggest(&column.name, &names)
+        ));
+    };
+    plain_type(field.data_type()).ok_or_else(|| {
+        format!(
+            "column {} has type {}, which can't be asked about; leave it out or convert the file",
+            column.name,
+            field.data_type()
+        )
+    })
+}
+
+/// The table in a file, a folder or a glob; its kind follows from the name.
+async fn read(
+    table: &TableConfig,
+    context: &SessionContext,
+) -> Result<Arc<dyn TableProvider>, CatalogueError> {
+    let path = table.path.display().to_string();
+    let unread = |source| CatalogueError::File {
+        table: table.name.clone(),
+        path: path.clone(),
+        source,
+    };
+    let frame = match extension(&table.path).as_deref() {
+        Some("csv") => context.read_csv(&path, CsvReadOptions::new()).await,
+        Some("arrow" | "ipc" | "feather") => {
+            context.read_arrow(&path, ArrowReadOptions::default()).await
+        }
+        Some(_) | None => context.read_parquet(&path, ParquetReadOptions::default()).await,
+    };
+    Ok(frame.map_err(unread)?.into_view())
+}
+
+/// The extension of a file, of a glob, or of the first file in a folder.
+fn extension(path: &Path) -> Option<String> {
+    let of = |path: &Path| Some(path.extension()?.to_str()?.to_lowercase());
+    if path.is_dir() {
+        let mut names: Vec<_> =
+            std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.path()).collect();
+        names.sort();
+        names.iter().find_map(|name| of(name))
+    } else {
+        of(path)
+    }
+}
+
+fn rows(batches: &[RecordBatch]) -> Result<Vec<Vec<Value>>, DataFusionError> {
+    let mut rows = vec![];
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let values = batch
+                .columns()
+                .iter()
+                .map(|column| {
+                    let scalar = ScalarValue::try_from_array(column, row)?;
+                    Ok(plain_value(&scalar).map_or(Value::Null, |(value, _)| value))
+                })
+                .collect::<Result<Vec<_>, DataFusionError>>()?;
+            rows.push(values);
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,79 @@
+//! The version of a node's data: a random id, minted anew when the files change.
+//!
+//! Times and sizes of private files say something about the data, so they stay in a file beside
+//! the ledger; only the random id takes part in the hash that a question is known by.
+
+use std::{fs, io, path::Path, time::UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::NodeConfig;
+
+/// A random id of the data as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataVersion(Uuid);
+
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Stored {
+    version: Uuid,
+    /// Path, size and time of change of each file.
+    files: Vec<(String, u64, u128)>,
+}
+
+impl DataVersion {
+    /// The id as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The version of the files that a configuration names: the one stored in `file` if they are
+    /// as they were, else a new one.
+    ///
+    /// # Errors
+    /// If files can't be listed or the version can't be stored.
+    pub fn current(config: &NodeConfig, file: &Path) -> io::Result<Self> {
+        let mut files = vec![];
+        for table in &config.tables {
+            describe(&table.path, &mut files)?;
+        }
+        files.sort();
+        let stored = fs::read(file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
+        if let Some(stored) = stored.filter(|stored| stored.files == files) {
+            return Ok(Self(stored.version));
+        }
+        let fresh = Stored { version: Uuid::new_v4(), files };
+        let beside = file.with_extension("new");
+        fs::write(&beside, serde_json::to_vec(&fresh)?)?;
+        fs::rename(beside, file)?;
+        Ok(Self(fresh.version))
+    }
+}
+
+fn describe(path: &Path, files: &mut Vec<(String, u64, u128)>) -> io::Result<()> {
+    let is_glob = path.to_string_lossy().contains(['*', '?', '[']);
+    let folder = if path.is_dir() {
+        Some(path)
+    } else {
+        path.parent().filter(|_| is_glob)
+    };
+    match folder {
+        Some(folder) => {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?.path();
+                if entry.is_file() {
+                    describe(&entry, files)?;
+                }
+            }
+        }
+        None => {
+            let found = fs::metadata(path)?;
+            let changed = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            files.push((path.display().to_string(), found.len(), changed.as_nanos()));
+        }
+    }
+    Ok(())
+}
