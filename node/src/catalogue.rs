@@ -127,9 +127,10 @@ impl Catalogue {
             .iter()
             .map(|column| {
                 let data_type = type_of(column, &schema).map_err(refused)?;
-                let domain = column.domain.typed(data_type).map_err(|reason| {
-                    refused(format!("column {}: {reason}", column.name))
-                })?;
+                let domain = column
+                    .domain
+                    .typed(data_type)
+                    .map_err(|reason| refused(format!("column {}: {reason}", column.name)))?;
                 Ok(ColumnPolicy {
                     name: column.name.clone(),
                     data_type,
@@ -215,7 +216,12 @@ impl Catalogue {
         Ok(())
     }
 
-    fn insert(&mut self, table: &TableConfig, policy: TablePolicy, provider: Arc<dyn TableProvider>) {
+    fn insert(
+        &mut self,
+        table: &TableConfig,
+        policy: TablePolicy,
+        provider: Arc<dyn TableProvider>,
+    ) {
         self.policy.tables.insert(table.name.clone(), policy);
         self.providers.insert(table.name.clone(), provider);
     }
@@ -230,10 +236,14 @@ impl Catalogue {
                 let Some((found, Ownership::Public { rows })) =
                     found.map(|found| (found, &found.ownership))
                 else {
-                    return Err(format!("values_from names {table}, which is no public table"));
+                    return Err(format!(
+                        "values_from names {table}, which is no public table"
+                    ));
                 };
                 let Some((index, of_column)) = found.column(&column) else {
-                    return Err(format!("values_from names {table}.{column}, which isn't there"));
+                    return Err(format!(
+                        "values_from names {table}.{column}, which isn't there"
+                    ));
                 };
                 if of_column.data_type != data_type {
                     return Err(format!(
@@ -241,8 +251,11 @@ impl Catalogue {
                         of_column.data_type
                     ));
                 }
-                let mut values: Vec<Value> =
-                    rows.iter().map(|row| row[index].clone()).filter(|value| !value.is_null()).collect();
+                let mut values: Vec<Value> = rows
+                    .iter()
+                    .map(|row| row[index].clone())
+                    .filter(|value| !value.is_null())
+                    .collect();
                 values.sort();
                 values.dedup();
                 Domain::Values(values)
@@ -253,10 +266,16 @@ impl Catalogue {
 
 fn type_of(column: &ColumnConfig, schema: &Schema) -> Result<DataType, String> {
     if column.name == REGION_COLUMN {
-        return Err(format!("{REGION_COLUMN} is the federation's own column; leave it out"));
+        return Err(format!(
+            "{REGION_COLUMN} is the federation's own column; leave it out"
+        ));
     }
     let Ok(field) = schema.field_with_name(&column.name) else {
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         return Err(format!(
             "the file has no column {}; {}",
             column.name,
@@ -288,7 +307,11 @@ async fn read(
         Some("arrow" | "ipc" | "feather") => {
             context.read_arrow(&path, ArrowReadOptions::default()).await
         }
-        Some(_) | None => context.read_parquet(&path, ParquetReadOptions::default()).await,
+        Some(_) | None => {
+            context
+                .read_parquet(&path, ParquetReadOptions::default())
+                .await
+        }
     };
     Ok(frame.map_err(unread)?.into_view())
 }
@@ -297,8 +320,11 @@ async fn read(
 fn extension(path: &Path) -> Option<String> {
     let of = |path: &Path| Some(path.extension()?.to_str()?.to_lowercase());
     if path.is_dir() {
-        let mut names: Vec<_> =
-            std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.path()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(path)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         names.sort();
         names.iter().find_map(|name| of(name))
     } else {

@@ -16,7 +16,7 @@ pub struct DataVersion(Uuid);
 
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 struct Stored {
-    version: Uuid,
+    version: String,
     /// Path, size and time of change of each file.
     files: Vec<(String, u64, u128)>,
 }
@@ -42,14 +42,19 @@ impl DataVersion {
         let stored = fs::read(file)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
-        if let Some(stored) = stored.filter(|stored| stored.files == files) {
-            return Ok(Self(stored.version));
+        let same = stored.filter(|stored| stored.files == files);
+        if let Some(version) = same.and_then(|stored| Uuid::parse_str(&stored.version).ok()) {
+            return Ok(Self(version));
         }
-        let fresh = Stored { version: Uuid::new_v4(), files };
+        let version = Uuid::new_v4();
+        let fresh = Stored {
+            version: version.to_string(),
+            files,
+        };
         let beside = file.with_extension("new");
         fs::write(&beside, serde_json::to_vec(&fresh)?)?;
         fs::rename(beside, file)?;
-        Ok(Self(fresh.version))
+        Ok(Self(version))
     }
 }
 
@@ -71,7 +76,10 @@ fn describe(path: &Path, files: &mut Vec<(String, u64, u128)>) -> io::Result<()>
         }
         None => {
             let found = fs::metadata(path)?;
-            let changed = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let changed = found
+                .modified()?
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             files.push((path.display().to_string(), found.len(), changed.as_nanos()));
         }
     }

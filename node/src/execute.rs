@@ -52,7 +52,9 @@ pub async fn execute(
     quote: &Arc<Quote>,
     context: &SessionContext,
 ) -> Result<ExactVector, ExecutionFailed> {
-    let sum = bounded_sum(plan, quote, context).await.map_err(|_| ExecutionFailed)?;
+    let sum = bounded_sum(plan, quote, context)
+        .await
+        .map_err(|_| ExecutionFailed)?;
     Ok(ExactVector(sum.finish()))
 }
 
@@ -67,7 +69,12 @@ async fn bounded_sum(
     let partitions = sorted.properties().output_partitioning().partition_count();
     let mut tasks = JoinSet::new();
     for partition in 0..partitions {
-        let work = sum_partition(Arc::clone(&sorted), partition, Arc::clone(&task), Arc::clone(quote));
+        let work = sum_partition(
+            Arc::clone(&sorted),
+            partition,
+            Arc::clone(&task),
+            Arc::clone(quote),
+        );
         tasks.spawn(work);
     }
     let mut total = empty_sum(quote);
@@ -134,7 +141,8 @@ fn add_batch(
     sum: &mut BoundedSum,
     person: &mut CurrentPerson,
 ) -> EngineResult<()> {
-    let (Some(unit), Some(group)) = (batch.column_by_name(UNIT), batch.column_by_name(GROUP)) else {
+    let (Some(unit), Some(group)) = (batch.column_by_name(UNIT), batch.column_by_name(GROUP))
+    else {
         return internal_err!("the plan lacks its own columns");
     };
     let groups: &UInt32Array = group.as_primitive::<UInt32Type>();
@@ -145,7 +153,14 @@ fn add_batch(
         .map(|column| column.as_primitive::<Int64Type>())
         .collect();
     let integer = unit.data_type().is_integer();
-    let unit = compute::cast(unit, if integer { &ArrowType::Int64 } else { &ArrowType::Utf8 })?;
+    let unit = compute::cast(
+        unit,
+        if integer {
+            &ArrowType::Int64
+        } else {
+            &ArrowType::Utf8
+        },
+    )?;
     if unit.null_count() > 0 || groups.null_count() > 0 {
         return internal_err!("a row belongs to nobody, or to no group");
     }
@@ -155,7 +170,9 @@ fn add_batch(
         let same = match (&*person, integers, texts) {
             (CurrentPerson::Integer(current), Some(units), _) => *current == units.value(row),
             (CurrentPerson::Text(current), _, Some(units)) => current == units.value(row),
-            (CurrentPerson::None | CurrentPerson::Integer(_) | CurrentPerson::Text(_), _, _) => false,
+            (CurrentPerson::None | CurrentPerson::Integer(_) | CurrentPerson::Text(_), _, _) => {
+                false
+            }
         };
         if !same {
             let next = match (integers, texts) {

@@ -1,4 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
+mod catalogue;
 pub mod config;
+mod data_version;
+mod execute;
+mod identity;
+pub mod ledger;
+mod node;
+pub mod pipeline;
 pub mod plan;
+mod serve;
+mod service;
+
+pub use catalogue::CatalogueError;
+pub use identity::COORDINATOR_NAME;
+pub use node::{Node, StartError};
+pub use serve::{RunningNode, serve};

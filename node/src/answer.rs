@@ -1,0 +1,240 @@
+//! Between the wire's messages and the domain: requests come in, quotes and budgets go out.
+
+use std::time::Duration;
+
+use skerry_privacy::{
+    analysis::{Finish, Frame, Quote, Request, measure::MeasureKind},
+    mechanism::{Mechanism, Noise},
+    policy::{Domain, Ownership, TablePolicy},
+};
+use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, limit, wire};
+
+use crate::{
+    ledger::{AllowanceStatus, BudgetStatus, LedgerError, Limit},
+    node::Node,
+};
+
+/// How long a question waits for the same question's answer that is being made.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The parameters of a question.
+///
+/// # Errors
+/// A refusal that names the parameter.
+pub(crate) fn request(question: &wire::Question) -> Result<Request, Refusal> {
+    let invalid = |error: skerry_proto::ParameterError| {
+        Refusal::new(ErrorCode::InvalidParameter, error.to_string(), "")
+    };
+    if question.frame.len() > limit::AGGREGATES * 3 {
+        return Err(Refusal::new(
+            ErrorCode::TooLarge,
+            "the frame has too many measures",
+            "",
+        ));
+    }
+    Ok(Request {
+        epsilon: Epsilon::from_nano(question.epsilon_nano).map_err(invalid)?,
+        delta: Delta::from_atto(question.delta_atto).map_err(invalid)?,
+        max_groups: (question.max_groups_contributed > 0)
+            .then_some(question.max_groups_contributed),
+        frame: question
+            .frame
+            .iter()
+            .map(|frame| Frame {
+                low: frame.low,
+                high: frame.high,
+                rows: frame.rows,
+            })
+            .collect(),
+    })
+}
+
+fn data_type(plain: DataType) -> i32 {
+    wire::DataType::from(plain).into()
+}
+
+/// The quote's message.
+pub(crate) fn quote(
+    node: &Node,
+    quote: &Quote,
+    request: &Request,
+    budget: wire::Budget,
+) -> wire::Quote {
+    wire::Quote {
+        region: node.catalogue.region().to_string(),
+        key_types: quote.key_types.iter().map(|key| data_type(*key)).collect(),
+        groups: quote
+            .groups
+            .iter()
+            .map(|group| wire::Group {
+                keys: group.iter().map(wire::Value::from).collect(),
+            })
+            .collect(),
+        measures: quote
+            .measures
+            .iter()
+            .map(|measure| wire::Measure {
+                kind: match measure.kind {
+                    MeasureKind::Persons => wire::MeasureKind::Persons,
+                    MeasureKind::Rows => wire::MeasureKind::Rows,
+                    MeasureKind::Sum => wire::MeasureKind::Sum,
+                }
+                .into(),
+                step: measure.grid.step(),
+                centre: measure.centre,
+                low: measure.low,
+                high: measure.high,
+                rows: measure.rows,
+            })
+            .collect(),
+        aggregates: quote.finishes.iter().map(aggregate).collect(),
+        noise: Some(noise(&quote.noise)),
+        cost: Some(cost(request)),
+        budget: Some(budget),
+    }
+}
+
+fn aggregate(finish: &Finish) -> wire::Aggregate {
+    let (function, measures, of_answer) = match *finish {
+        Finish::Count { count } => (
+            wire::AggregateFunction::Count,
+            vec![count],
+            DataType::Integer,
+        ),
+        Finish::Sum { sum, data_type } => (wire::AggregateFunction::Sum, vec![sum], data_type),
+        Finish::Average { sum, count } => (
+            wire::AggregateFunction::Average,
+            vec![sum, count],
+            DataType::Float,
+        ),
+    };
+    wire::Aggregate {
+        function: function.into(),
+        measures: measures.into_iter().map(|index| index as u32).collect(),
+        data_type: data_type(of_answer),
+    }
+}
+
+/// The noise's message.
+pub(crate) fn noise(noise: &Noise) -> wire::Noise {
+    wire::Noise {
+        mechanism: match noise.mechanism() {
+            Mechanism::DiscreteLaplace => wire::Mechanism::DiscreteLaplace,
+            Mechanism::DiscreteGaussian => wire::Mechanism::DiscreteGaussian,
+        }
+        .into(),
+        scale: noise.scale(),
+        sensitivity: noise.sensitivity(),
+    }
+}
+
+/// The cost's message.
+pub(crate) fn cost(request: &Request) -> wire::Cost {
+    wire::Cost {
+        epsilon_nano: request.epsilon.nano(),
+        delta_atto: request.delta.atto(),
+    }
+}
+
+/// The budget's message.
+pub(crate) fn budget(status: &BudgetStatus) -> wire::Budget {
+    let of = |status: &AllowanceStatus| wire::Allowance {
+        epsilon_nano: status.allowance.epsilon.nano(),
+        delta_atto: status.allowance.delta.atto(),
+        epsilon_spent_nano: status.epsilon_spent_nano,
+        epsilon_left_nano: status.epsilon_left_nano,
+    };
+    wire::Budget {
+        project: Some(of(&status.project)),
+        total: Some(of(&status.total)),
+    }
+}
+
+/// The refusal of a question that doesn't fit in a budget.
+pub(crate) fn exhausted(limit: Limit, budget: &BudgetStatus, asked: Epsilon) -> Refusal {
+    let (whose, status) = match limit {
+        Limit::Project => ("the project", &budget.project),
+        Limit::Total => ("all projects together", &budget.total),
+    };
+    let left = status.epsilon_left_nano as f64 / Epsilon::UNIT as f64;
+    Refusal::new(
+        ErrorCode::BudgetExhausted,
+        format!("epsilon {asked} is asked, and {whose} has {left} left"),
+        "ask with a smaller epsilon; a question that was answered before is free",
+    )
+}
+
+/// The refusal while the ledger can't write. The cause goes to the owner's log.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an error handler for `map_err`"
+)]
+pub(crate) fn ledger_stopped(error: LedgerError) -> Refusal {
+    tracing::error!(%error, "the ledger has stopped");
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the node's ledger can't be written; nothing is answered until its owner has mended it",
+        "",
+    )
+}
+
+/// The catalogue's message.
+pub(crate) fn catalogue(node: &Node) -> wire::Catalogue {
+    wire::Catalogue {
+        contract_version: skerry_proto::CONTRACT_VERSION,
+        region: node.catalogue.region().to_string(),
+        persons: node.catalogue.persons(),
+        tables: node
+            .catalogue
+            .policy()
+            .tables
+            .iter()
+            .map(|(name, policy)| table(name, policy))
+            .collect(),
+        policy_hash: node.policy_hash.to_vec(),
+    }
+}
+
+fn table(name: &str, table: &TablePolicy) -> wire::Table {
+    let (unit, max_rows_per_unit) = match &table.ownership {
+        Ownership::Private {
+            unit,
+            max_rows_per_unit,
+        } => (unit.clone(), *max_rows_per_unit),
+        Ownership::Public { .. } => (String::new(), 0),
+    };
+    wire::Table {
+        name: name.to_owned(),
+        unit,
+        max_rows_per_unit,
+        columns: table
+            .columns
+            .iter()
+            .map(|column| {
+                let (range, values) = match &column.domain {
+                    Domain::Unknown => (None, None),
+                    Domain::Range(low, high) => (
+                        Some(wire::Range {
+                            low: Some(low.into()),
+                            high: Some(high.into()),
+                        }),
+                        None,
+                    ),
+                    Domain::Values(values) => (
+                        None,
+                        Some(wire::Values {
+                            values: values.iter().map(wire::Value::from).collect(),
+                        }),
+                    ),
+                };
+                wire::Column {
+                    name: column.name.clone(),
+                    data_type: data_type(column.data_type),
+                    range,
+                    values,
+                    nulls: column.nulls,
+                }
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,115 @@
+//! A region's node: its tables, its ledger, its engine.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use datafusion::{
+    execution::{
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::FairSpillPool,
+        runtime_env::RuntimeEnvBuilder,
+    },
+    prelude::{SessionConfig, SessionContext},
+};
+use skerry_privacy::accounting::{Allowance, Budget, BudgetError};
+use tokio::sync::Semaphore;
+
+use crate::{
+    catalogue::{Catalogue, CatalogueError},
+    config::{AllowanceConfig, NodeConfig},
+    data_version::DataVersion,
+    ledger::{Ledger, LedgerError},
+};
+
+/// Why a node can't start. Read by the owner alone.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tables.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The ledger.
+    #[error("the ledger {0}: {1}")]
+    Ledger(PathBuf, #[source] LedgerError),
+    /// The budgets.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
+    /// A file.
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] std::io::Error),
+    /// The engine.
+    #[error("the query engine can't start: {0}")]
+    Engine(#[from] datafusion::error::DataFusionError),
+    /// The network.
+    #[error("can't listen on {0}: {1}")]
+    Listen(std::net::SocketAddr, #[source] std::io::Error),
+    /// Keys and certificates.
+    #[error("TLS: {0}")]
+    Tls(#[from] tonic::transport::Error),
+}
+
+/// All that a running node holds.
+pub struct Node {
+    pub(crate) catalogue: Catalogue,
+    pub(crate) policy_hash: [u8; 32],
+    pub(crate) data_version: DataVersion,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) engine: SessionContext,
+    /// Questions that run at the same time.
+    pub(crate) running: Semaphore,
+    /// Answers leave at a multiple of this; zero: at once.
+    pub(crate) time_grid: Duration,
+}
+
+impl Node {
+    /// Opens tables and ledger.
+    ///
+    /// # Errors
+    /// If any part can't be used.
+    pub async fn open(config: &NodeConfig) -> Result<Self, StartError> {
+        let budget = Budget {
+            project: allowance(config.budget.project),
+            total: allowance(config.budget.total),
+        };
+        budget.check(config.persons)?;
+        let engine = engine(config)?;
+        let catalogue = Catalogue::open(config, &engine).await?;
+        let policy_hash = catalogue.policy().hash();
+        let version_file = config.ledger.with_extension("data.json");
+        let data_version = DataVersion::current(config, &version_file)
+            .map_err(|error| StartError::File(version_file, error))?;
+        let ledger = Ledger::open(&config.ledger, &config.region, budget)
+            .map_err(|error| StartError::Ledger(config.ledger.clone(), error))?;
+        Ok(Self {
+            catalogue,
+            policy_hash,
+            data_version,
+            ledger: Arc::new(ledger),
+            engine,
+            running: Semaphore::new(config.limits.concurrent),
+            time_grid: config.answers.time_grid,
+        })
+    }
+}
+
+fn allowance(config: AllowanceConfig) -> Allowance {
+    Allowance {
+        epsilon: config.epsilon,
+        delta: config.delta,
+    }
+}
+
+/// An engine of its own for the node, with bounded memory; what doesn't fit spills beside the
+/// ledger, where the owner's other private files are.
+fn engine(config: &NodeConfig) -> Result<SessionContext, StartError> {
+    let bytes = usize::try_from(config.limits.memory_mib)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(1 << 20);
+    let spill = config.ledger.with_extension("spill");
+    std::fs::create_dir_all(&spill).map_err(|error| StartError::File(spill.clone(), error))?;
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill]));
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(bytes)))
+        .with_disk_manager_builder(disk)
+        .build_arc()?;
+    let session = SessionConfig::new().with_information_schema(false);
+    Ok(SessionContext::new_with_config_rt(session, runtime))
+}

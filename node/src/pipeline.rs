@@ -1,0 +1,297 @@
+//! Trusted. The stages of an answer, in order, as types that can't be used out of order.
+//!
+//! ```text
+//! bytes ─► Admitted ─► Quoted ─► Reserved ─► Executed ─► Released ─► bytes
+//!          gate,       no data    debit on    exact       noise,
+//!          lower       is read    disk        vector      recorded
+//! ```
+//!
+//! Promise: data are read for a [`Reserved`] question alone, which exists only after its debit is
+//! on disk; only a [`Released`] answer becomes bytes, and it exists only after those bytes are on
+//! disk.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use sha2::{Digest, Sha256};
+use skerry_privacy::{
+    analysis::{self, Quote, Request},
+    mechanism,
+    question::QuestionHash,
+};
+use skerry_proto::{CONTRACT_VERSION, ErrorCode, ProjectId, QueryId, Refusal, wire};
+
+use crate::{
+    answer,
+    execute::{ExactVector, execute},
+    ledger::{self, Charge, Reservation},
+    node::Node,
+    plan::{
+        gate,
+        lower::{self, Lowered},
+        rebuild::rebuild,
+    },
+};
+
+/// A question that is understood.
+#[derive(Debug)]
+pub struct Admitted {
+    lowered: Lowered,
+    project: ProjectId,
+    request: Request,
+}
+
+/// A question with its price. No data were read.
+#[derive(Debug)]
+pub struct Quoted {
+    lowered: Lowered,
+    project: ProjectId,
+    request: Request,
+    quote: Arc<Quote>,
+    hash: QuestionHash,
+}
+
+/// A question that is paid for.
+#[derive(Debug)]
+pub struct Reserved {
+    quoted: Quoted,
+    token: ledger::Reserved,
+}
+
+/// A question whose exact vector is there. It goes nowhere but into the mechanism.
+#[derive(Debug)]
+pub struct Executed {
+    quoted: Quoted,
+    token: ledger::Reserved,
+    vector: ExactVector,
+}
+
+/// An answer that is on disk and may leave.
+#[derive(Debug)]
+pub struct Released {
+    /// The exact bytes of a `wire::Released`.
+    pub bytes: Vec<u8>,
+    /// Whether it was paid for just now.
+    pub charged: bool,
+}
+
+/// What a reservation came to.
+#[derive(Debug)]
+pub enum Decision {
+    /// Paid for; to be executed.
+    Execute(Box<Reserved>),
+    /// Answered before.
+    Stored(Released),
+}
+
+impl Admitted {
+    /// Gate and lowering.
+    ///
+    /// # Errors
+    /// A refusal that names the part. Nothing was charged.
+    pub fn admit(node: &Node, question: &wire::Question) -> Result<Self, Refusal> {
+        if question.contract_version != CONTRACT_VERSION {
+            return Err(Refusal::new(
+                ErrorCode::VersionMismatch,
+                format!(
+                    "the question has contract version {}, this node {CONTRACT_VERSION}",
+                    question.contract_version
+                ),
+                "use the same version of Skerry at all regions and the coordinator",
+            ));
+        }
+        let project: ProjectId = question.project.parse().map_err(invalid)?;
+        let request = answer::request(question)?;
+        let policy = node.catalogue.policy();
+        let admitted = gate::admit(&question.plan)?;
+        let plan = lower::decode(&admitted, policy, &node.engine)?;
+        let lowered = lower::lower(&plan, policy, node.catalogue.region())?;
+        Ok(Self {
+            lowered,
+            project,
+            request,
+        })
+    }
+
+    /// Analysis: groups, measures, noise, cost. Reads the policy alone.
+    ///
+    /// # Errors
+    /// A refusal that names the part. Nothing was charged.
+    pub fn quote(self, node: &Node) -> Result<Quoted, Refusal> {
+        let quote = analysis::quote(
+            &self.lowered.query,
+            &self.lowered.wording,
+            node.catalogue.policy(),
+            &self.request,
+        )?;
+        // The plan that would run is made here, so that what can't be rebuilt is not charged.
+        rebuild(
+            &self.lowered.query,
+            &quote,
+            node.catalogue.policy(),
+            &node.catalogue,
+        )
+        .map_err(|_| Refusal::new(ErrorCode::PlanRefused, "the question can't be planned", ""))?;
+        // All that decides the answer. Floats are hashed by their bits through `Debug`.
+        let bounds = format!(
+            "{:?} {:?} {:?} {:?}",
+            self.request, quote.noise, quote.norm, quote.measures
+        );
+        let hash = QuestionHash::of(
+            &self.lowered.query,
+            &[
+                bounds.as_bytes(),
+                &node.policy_hash,
+                node.data_version.as_bytes(),
+                self.project.as_str().as_bytes(),
+            ],
+        );
+        Ok(Quoted {
+            lowered: self.lowered,
+            project: self.project,
+            request: self.request,
+            quote: Arc::new(quote),
+            hash,
+        })
+    }
+}
+
+impl Quoted {
+    /// The price.
+    #[must_use]
+    pub fn quote(&self) -> &Quote {
+        &self.quote
+    }
+
+    /// What was asked beside the question.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Whose question it is.
+    #[must_use]
+    pub fn project(&self) -> &ProjectId {
+        &self.project
+    }
+
+    /// Debits the ledger, on disk. Blocks.
+    ///
+    /// # Errors
+    /// If the budget or the id doesn't allow it, or the ledger can't write. Nothing was charged.
+    pub fn reserve(self, node: &Node, query_id: QueryId, fresh: bool) -> Result<Decision, Refusal> {
+        let mut exact = Sha256::new();
+        exact.update(self.hash.as_bytes());
+        exact.update([u8::from(fresh)]);
+        let charge = Charge {
+            query_id,
+            project: self.project.clone(),
+            question_hash: exact.finalize().into(),
+            answer_key: *self.hash.as_bytes(),
+            loss: self.quote.noise.loss(),
+            epsilon_nano: self.request.epsilon.nano(),
+            delta_atto: self.request.delta.atto(),
+            fresh,
+        };
+        let reservation = node
+            .ledger
+            .reserve_within(&charge, answer::PATIENCE)
+            .map_err(answer::ledger_stopped)?;
+        match reservation {
+            Reservation::Debited(token) => Ok(Decision::Execute(Box::new(Reserved {
+                quoted: self,
+                token,
+            }))),
+            Reservation::Replay(bytes) | Reservation::Reuse(bytes) => {
+                Ok(Decision::Stored(Released {
+                    bytes,
+                    charged: false,
+                }))
+            }
+            Reservation::Conflict => Err(Refusal::new(
+                ErrorCode::QueryIdConflict,
+                "this query id was used for another question",
+                "leave the query id out, or choose a new one",
+            )),
+            Reservation::Exhausted { limit, budget } => {
+                Err(answer::exhausted(limit, &budget, self.request.epsilon))
+            }
+            // Final: a second draw would be a second release.
+            Reservation::Lost => Err(failed()),
+            Reservation::InProgress => Err(Refusal::new(
+                ErrorCode::Unavailable,
+                "the same question is being answered right now",
+                "ask again with the same query id",
+            )),
+        }
+    }
+}
+
+impl Reserved {
+    /// Runs the plan that was rebuilt from the question.
+    ///
+    /// # Errors
+    /// One refusal without a cause, whatever fails. The debit stands.
+    pub async fn execute(self, node: &Node) -> Result<Executed, Refusal> {
+        let Self { quoted, token } = self;
+        let plan = rebuild(
+            &quoted.lowered.query,
+            &quoted.quote,
+            node.catalogue.policy(),
+            &node.catalogue,
+        )
+        .map_err(|_| failed())?;
+        let vector = execute(plan, &quoted.quote, &node.engine)
+            .await
+            .map_err(|_| failed())?;
+        Ok(Executed {
+            quoted,
+            token,
+            vector,
+        })
+    }
+}
+
+impl Executed {
+    /// Adds the noise and stores the exact bytes of the answer. Blocks.
+    ///
+    /// # Errors
+    /// One refusal without a cause, whatever fails. The debit stands.
+    pub fn release(self, node: &Node) -> Result<Released, Refusal> {
+        let Self {
+            quoted,
+            token,
+            vector,
+        } = self;
+        let noise = &quoted.quote.noise;
+        let cells = mechanism::release(noise, vector.cells()).map_err(|_| failed())?;
+        let bytes = wire::Released {
+            region: node.catalogue.region().to_string(),
+            question_hash: quoted.hash.as_bytes().to_vec(),
+            cells,
+            noise: Some(answer::noise(noise)),
+            cost: Some(answer::cost(&quoted.request)),
+        }
+        .encode_to_vec();
+        node.ledger
+            .record(token, bytes.clone())
+            .map_err(|_| failed())?;
+        Ok(Released {
+            bytes,
+            charged: true,
+        })
+    }
+}
+
+fn invalid(error: skerry_proto::IdError) -> Refusal {
+    Refusal::new(ErrorCode::InvalidParameter, error.to_string(), "")
+}
+
+/// The one refusal after a debit.
+pub(crate) fn failed() -> Refusal {
+    Refusal::new(
+        ErrorCode::Failed,
+        "the question was charged and could not be answered",
+        "nothing more is said, since the cause could hang on the data; ask the region's owner",
+    )
+}
