@@ -295,3 +295,6 @@ pub(crate) fn failed() -> Refusal {
         "nothing more is said, since the cause could hang on the data; ask the region's owner",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,16 +51,6 @@ pub fn checked_column(
             format!("write `{} = {{}}`", name.get_ref()),
         ));
     }
-    if file.nulls.is_some() && matches!(domain, Domain::Undeclared | Domain::Range { .. }) {
-        return Err(source.error(
-            name.span(),
-            format!(
-                "`nulls` of column `{}` without public values",
-                name.get_ref()
-            ),
-            "it says whether a NULL group appears, which takes `values` or `values_from`",
-        ));
-    }
     Ok(ColumnConfig {
         name: name.get_ref().clone(),
         domain,

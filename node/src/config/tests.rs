@@ -157,11 +157,6 @@ fn refuses_what_cannot_be_meant() {
         ),
         (
             "diagnosis = {}",
-            "diagnosis = { nulls = false }",
-            "without public values",
-        ),
-        (
-            "diagnosis = {}",
             "region = {}",
             "column of every private table",
         ),

@@ -164,9 +164,34 @@ impl LogicalExtensionCodec for PolicyCodec {
     fn try_encode_table_provider(
         &self,
         _table_ref: &TableReference,
-        _node: Arc<dyn TableProvider>,
-        _buf: &mut Vec<u8>,
+        node: Arc<dyn TableProvider>,
+        buf: &mut Vec<u8>,
     ) -> EngineResult<()> {
-        plan_err!("a node sends no plans")
+        let any: &dyn std::any::Any = node.as_ref();
+        match any.downcast_ref::<NamedTable>() {
+            Some(table) => buf.extend_from_slice(table.name.as_bytes()),
+            None => return plan_err!("a table without a name"),
+        }
+        Ok(())
     }
+}
+
+/// A plan's bytes as a coordinator sends them.
+#[cfg(test)]
+pub(crate) fn encode(plan: &LogicalPlan) -> Vec<u8> {
+    use datafusion_proto::protobuf::LogicalPlanNode;
+    use prost::Message as _;
+    let codec = PolicyCodec { tables: vec![] };
+    LogicalPlanNode::try_from_logical_plan(plan, &codec)
+        .expect("a plan that can be sent")
+        .encode_to_vec()
+}
+
+/// A table that can be planned with.
+#[cfg(test)]
+pub(crate) fn named_table(name: &str, table: &TablePolicy) -> Arc<dyn TableProvider> {
+    Arc::new(NamedTable {
+        name: name.to_owned(),
+        schema: table_schema(table),
+    })
 }

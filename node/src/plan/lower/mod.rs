@@ -21,6 +21,8 @@ use skerry_privacy::{
 use skerry_proto::{DataType, ErrorCode, Refusal, RegionId, Value};
 
 pub use decode::{REGION_COLUMN, decode, table_schema};
+#[cfg(test)]
+pub(crate) use decode::{encode, named_table};
 pub(crate) use types::{engine_type, plain_type, plain_value, scalar};
 
 /// A question in its closed form, and how its parts were written.

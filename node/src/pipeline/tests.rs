@@ -1,0 +1,425 @@
+//! The way of a question through a node, held against the engine's own exact answer over the same
+//! real data. The vector is looked at before the noise, which only this crate's tests can do.
+
+use std::{path::Path, sync::Arc};
+
+use datafusion::{
+    arrow::{
+        array::AsArray as _,
+        compute,
+        datatypes::{DataType as ArrowType, Float64Type},
+    },
+    common::tree_node::{TreeNode, TreeNodeRecursion},
+    execution::SessionStateBuilder,
+    logical_expr::LogicalPlan,
+    optimizer::{
+        Optimizer, OptimizerContext, OptimizerRule,
+        decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        extract_equijoin_predicate::ExtractEquijoinPredicate,
+        simplify_expressions::SimplifyExpressions,
+    },
+    prelude::{ParquetReadOptions, SessionContext},
+};
+use skerry_privacy::analysis::Finish;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    config::NodeConfig,
+    plan::lower::{encode, named_table},
+};
+
+/// One site of the RAND Health Insurance Experiment, and a public table beside it.
+const CONFIGURATION: &str = r#"
+region = "site1"
+listen = "127.0.0.1:0"
+persons = 1200
+
+[budget]
+project = { epsilon = 1000.0, delta = 1e-6 }
+total   = { epsilon = 1000.0, delta = 1e-6 }
+
+[[table]]
+name = "visits"
+path = "visits.parquet"
+unit = "person_id"
+max_rows_per_unit = 5
+
+[table.columns]
+person_id = {}
+site   = { values = [1, 2, 3, 4, 5, 6], nulls = false }
+year   = { range = [1, 5], nulls = false }
+plan   = { values = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19], nulls = false }
+age    = { range = [0, 65] }
+female = { values = [0, 1], nulls = false }
+mdvis  = { range = [0, 77] }
+totadm = { range = [0, 8] }
+meddol = { range = [0, 40000] }
+inpdol = {}
+educdec = { range = [0, 25] }
+health = { values = ["excellent", "good", "fair", "poor"], nulls = false }
+
+[[table]]
+name = "plans"
+path = "plans.csv"
+
+[table.columns]
+plan = {}
+kind = {}
+"#;
+
+struct Bench {
+    node: Node,
+    exact: SessionContext,
+    _folder: TempDir,
+}
+
+async fn bench() -> Bench {
+    let folder = TempDir::new().unwrap();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/randhie/region=1.parquet");
+    std::fs::copy(sample, folder.path().join("visits.parquet")).unwrap();
+    let mut plans = String::from("plan,kind\n");
+    for plan in 1..=19 {
+        let kind = if plan == 11 { "free" } else { "shared" };
+        plans.push_str(&format!("{plan},{kind}\n"));
+    }
+    std::fs::write(folder.path().join("plans.csv"), plans).unwrap();
+    let file = folder.path().join("node.toml");
+    let config = NodeConfig::parse(&file, CONFIGURATION).unwrap();
+    let node = Node::open(&config).await.unwrap();
+    let exact = SessionContext::new();
+    let visits = folder.path().join("visits.parquet");
+    exact
+        .register_parquet(
+            "visits",
+            visits.to_str().unwrap(),
+            ParquetReadOptions::default(),
+        )
+        .await
+        .unwrap();
+    exact
+        .register_csv(
+            "plans",
+            folder.path().join("plans.csv").to_str().unwrap(),
+            Default::default(),
+        )
+        .await
+        .unwrap();
+    Bench {
+        node,
+        exact,
+        _folder: folder,
+    }
+}
+
+/// The aggregate that a coordinator would send: the topmost one.
+fn frontier(node: &Node, sql: &str) -> LogicalPlan {
+    let runtime = tokio::runtime::Handle::current();
+    let state = SessionStateBuilder::new().with_default_features().build();
+    let context = SessionContext::new_with_state(state);
+    for (name, table) in &node.catalogue.policy().tables {
+        context
+            .register_table(name.as_str(), named_table(name, table))
+            .unwrap();
+    }
+    let plan = tokio::task::block_in_place(|| {
+        runtime
+            .block_on(context.state().create_logical_plan(sql))
+            .unwrap()
+    });
+    let state = context.state();
+    let analysed = state
+        .analyzer()
+        .execute_and_check(plan, state.config_options(), |_, _| {})
+        .unwrap();
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+    ];
+    let plan = Optimizer::with_rules(rules)
+        .optimize(analysed, &OptimizerContext::new(), |_, _| {})
+        .unwrap();
+    let mut found = None;
+    plan.apply(|node| {
+        if found.is_none() && matches!(node, LogicalPlan::Aggregate(_)) {
+            found = Some(node.clone());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .unwrap();
+    found.unwrap_or(plan)
+}
+
+fn question(node: &Node, sql: &str) -> wire::Question {
+    wire::Question {
+        contract_version: CONTRACT_VERSION,
+        project: "tests".into(),
+        plan: encode(&frontier(node, sql)),
+        epsilon_nano: 1_000_000_000,
+        ..Default::default()
+    }
+}
+
+fn refusal(bench: &Bench, sql: &str) -> Refusal {
+    Admitted::admit(&bench.node, &question(&bench.node, sql))
+        .and_then(|admitted| admitted.quote(&bench.node))
+        .expect_err(sql)
+}
+
+/// Rows of finished figures: keys as text, then one number for each aggregate.
+type Rows = Vec<(Vec<String>, Vec<f64>)>;
+
+async fn through_the_node(bench: &Bench, sql: &str) -> Rows {
+    let node = &bench.node;
+    let quoted = Admitted::admit(node, &question(node, sql))
+        .unwrap_or_else(|refusal| panic!("{sql}: {refusal:?}"))
+        .quote(node)
+        .unwrap_or_else(|refusal| panic!("{sql}: {refusal:?}"));
+    let id: QueryId = uuid::Uuid::new_v4().to_string().parse().unwrap();
+    let Decision::Execute(reserved) = quoted.reserve(node, id, true).unwrap() else {
+        panic!("answered before");
+    };
+    let executed = reserved.execute(node).await.unwrap();
+    let quote = Arc::clone(&executed.quoted.quote);
+    let width = quote.measures.len();
+    let cells = executed.vector.cells();
+    let value = |group: usize, measure: usize| {
+        cells[group * width + measure] as f64 * quote.measures[measure].grid.step()
+    };
+    quote
+        .groups
+        .iter()
+        .enumerate()
+        .map(|(group, keys)| {
+            let keys = keys
+                .iter()
+                .map(|key| key.to_string().replace('\'', ""))
+                .collect();
+            let figures = quote
+                .finishes
+                .iter()
+                .map(|finish| match *finish {
+                    Finish::Count { count } => value(group, count),
+                    Finish::Sum { sum, .. } => value(group, sum),
+                    Finish::Average { sum, count } => {
+                        quote.measures[sum].centre + value(group, sum) / value(group, count)
+                    }
+                })
+                .collect();
+            (keys, figures)
+        })
+        .collect()
+}
+
+async fn exactly(bench: &Bench, sql: &str, keys: usize) -> Rows {
+    let batches = bench.exact.sql(sql).await.unwrap().collect().await.unwrap();
+    let mut rows = vec![];
+    for batch in batches {
+        let texts: Vec<_> = (0..keys)
+            .map(|key| compute::cast(batch.column(key), &ArrowType::Utf8).unwrap())
+            .collect();
+        let numbers: Vec<_> = (keys..batch.num_columns())
+            .map(|column| compute::cast(batch.column(column), &ArrowType::Float64).unwrap())
+            .collect();
+        for row in 0..batch.num_rows() {
+            rows.push((
+                texts
+                    .iter()
+                    .map(|text| text.as_string::<i32>().value(row).to_owned())
+                    .collect(),
+                numbers
+                    .iter()
+                    .map(|number| number.as_primitive::<Float64Type>().value(row))
+                    .collect(),
+            ));
+        }
+    }
+    rows
+}
+
+/// For data that keep their declarations the vector before noise is the exact answer; groups that
+/// the exact answer lacks are zero.
+async fn agrees(bench: &Bench, sql: &str, keys: usize) {
+    let ours = through_the_node(bench, sql).await;
+    let exact = exactly(bench, sql, keys).await;
+    assert!(!exact.is_empty(), "{sql}");
+    for (group, figures) in &ours {
+        let truth = exact.iter().find(|(keys, _)| keys == group);
+        for (index, figure) in figures.iter().enumerate() {
+            let truth = truth.map_or(0.0, |(_, figures)| figures[index]);
+            // An average over nobody is no number.
+            let close = (figure - truth).abs() <= 1e-6 * truth.abs().max(1.0);
+            assert!(
+                close || figure.is_nan(),
+                "{sql}: {group:?}: {figure} instead of {truth}"
+            );
+        }
+    }
+    for (group, _) in &exact {
+        assert!(
+            ours.iter().any(|(keys, _)| keys == group),
+            "{sql}: {group:?} is missing"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vector_before_noise_is_the_exact_answer() {
+    let bench = bench().await;
+    let questions = [
+        ("SELECT COUNT(*) FROM visits", 0),
+        (
+            "SELECT COUNT(DISTINCT person_id) FROM visits WHERE totadm > 0",
+            0,
+        ),
+        (
+            "SELECT plan, COUNT(*), SUM(mdvis), AVG(mdvis) FROM visits GROUP BY plan",
+            1,
+        ),
+        (
+            "SELECT year, health, COUNT(educdec), SUM(meddol) FROM visits WHERE age BETWEEN 18 AND 64.5 GROUP BY year, health",
+            2,
+        ),
+        (
+            "SELECT CASE WHEN plan = 11 THEN 'free' ELSE 'shared' END, COUNT(DISTINCT person_id) FROM visits GROUP BY 1",
+            1,
+        ),
+        (
+            "SELECT kind, SUM(mdvis) FROM visits JOIN plans ON visits.plan = plans.plan GROUP BY kind",
+            1,
+        ),
+        (
+            "SELECT SUM(LEAST(GREATEST(inpdol, 0), 50000)) FROM visits",
+            0,
+        ),
+        (
+            "SELECT COUNT(*) FILTER (WHERE female = 1), SUM(CASE WHEN health = 'poor' THEN mdvis END) FROM visits",
+            0,
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT person_id, SUM(mdvis) AS v FROM visits GROUP BY person_id) t WHERE v >= 20",
+            0,
+        ),
+        (
+            "SELECT AVG(LEAST(v, 300)) FROM (SELECT person_id, SUM(mdvis) AS v FROM visits GROUP BY person_id) t",
+            0,
+        ),
+        (
+            "SELECT COUNT(*) FROM visits a WHERE EXISTS (SELECT 1 FROM visits b WHERE b.person_id = a.person_id AND b.totadm > a.totadm)",
+            0,
+        ),
+        (
+            "SELECT COUNT(*) FROM visits a JOIN visits b ON a.person_id = b.person_id AND b.year = a.year + 1",
+            0,
+        ),
+        (
+            "SELECT a.year / 2 * 2, COUNT(*) FROM visits a LEFT JOIN (SELECT person_id, MAX(totadm) m FROM visits WHERE totadm > 1 GROUP BY person_id) b ON a.person_id = b.person_id WHERE b.m IS NULL GROUP BY 1",
+            1,
+        ),
+        (
+            "SELECT SUM(mdvis + mdvis) FROM (SELECT person_id, mdvis FROM visits WHERE year = 1 UNION ALL SELECT person_id, mdvis FROM visits WHERE year > 1) u",
+            0,
+        ),
+        (
+            "SELECT SUM(mdvis % 7), SUM(mdvis / 2), SUM(ROUND(meddol)) FROM visits WHERE health LIKE '%oo%' AND NOT (plan IN (11, 13) OR year <> 1)",
+            0,
+        ),
+    ];
+    for (sql, keys) in questions {
+        agrees(&bench, sql, keys).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_name_the_part() {
+    let bench = bench().await;
+    let cases = [
+        ("SELECT SUM(inpdol) FROM visits", ErrorCode::NoRange),
+        (
+            "SELECT educdec, COUNT(*) FROM visits GROUP BY educdec",
+            ErrorCode::NoPublicValues,
+        ),
+        (
+            "SELECT person_id, COUNT(*) FROM visits GROUP BY person_id",
+            ErrorCode::PrivateOutput,
+        ),
+        ("SELECT MAX(mdvis) FROM visits", ErrorCode::PrivateOutput),
+        (
+            "SELECT COUNT(*) FROM visits a JOIN visits b ON a.plan = b.plan",
+            ErrorCode::JoinNotOnUnit,
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT * FROM visits LIMIT 100) t",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(DISTINCT mdvis) FROM visits",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM visits WHERE random() > 0.5",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT SUM(DISTINCT mdvis) FROM visits",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM visits WHERE health ~ 'a.b'",
+            ErrorCode::Unsupported,
+        ),
+        ("SELECT COUNT(*) FROM plans", ErrorCode::PlanRefused),
+    ];
+    for (sql, code) in cases {
+        let refusal = refusal(&bench, sql);
+        assert_eq!(refusal.code, code, "{sql}: {refusal:?}");
+        assert!(!refusal.message.is_empty());
+    }
+    let left = bench.node.ledger.budget(&"tests".parse().unwrap()).unwrap();
+    assert_eq!(left.project.epsilon_spent_nano, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_rows_fail_nothing() {
+    let bench = bench().await;
+    for sql in [
+        "SELECT COUNT(*) FROM visits WHERE 1 / (person_id - 125024) > 0",
+        "SELECT SUM(CASE WHEN person_id = 125024 THEN 1 / (mdvis - mdvis) ELSE 0 END) FROM visits",
+        "SELECT COUNT(*) FROM visits WHERE CAST(health AS INT) > 0",
+        "SELECT COUNT(*) FROM visits WHERE 9223372036854775807 + mdvis > 0",
+    ] {
+        through_the_node(&bench, sql).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_question_is_answered_once() {
+    let bench = bench().await;
+    let node = &bench.node;
+    let asked = question(node, "SELECT plan, COUNT(*) FROM visits GROUP BY plan");
+    let quoted = || Admitted::admit(node, &asked).unwrap().quote(node).unwrap();
+    let answer = async |id: &str| match quoted().reserve(node, id.parse().unwrap(), false).unwrap()
+    {
+        Decision::Stored(released) => released,
+        Decision::Execute(reserved) => reserved.execute(node).await.unwrap().release(node).unwrap(),
+    };
+    let first = answer("a").await;
+    let retried = answer("a").await;
+    let again = answer("b").await;
+    assert!(first.charged && !retried.charged && !again.charged);
+    assert_eq!(first.bytes, retried.bytes);
+    assert_eq!(first.bytes, again.bytes);
+    let spent = node.ledger.budget(&"tests".parse().unwrap()).unwrap();
+    assert_eq!(spent.project.epsilon_spent_nano, 1_000_000_000);
+    // The same words over another question are a conflict.
+    let other = question(node, "SELECT COUNT(*) FROM visits");
+    let conflict = Admitted::admit(node, &other)
+        .unwrap()
+        .quote(node)
+        .unwrap()
+        .reserve(node, "a".parse().unwrap(), false)
+        .unwrap_err();
+    assert_eq!(conflict.code, ErrorCode::QueryIdConflict);
+}
