@@ -1,0 +1,545 @@
+//! The privacy claim over whole questions: for generated data and generated questions, removing
+//! one person moves the vector before noise by at most the claimed sensitivity.
+//!
+//! The relations are evaluated by a small reference below, which follows the meaning of the closed
+//! question and nothing else, so that neither DataFusion nor the node takes part.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use skerry_privacy::{
+    analysis::{
+        Quote, Request, Wording,
+        measure::{Measure, MeasureKind},
+        quote,
+    },
+    contribution::{BoundedSum, Norm},
+    mechanism::Mechanism,
+    policy::{ColumnPolicy, Domain, Ownership, Policy, TablePolicy},
+    question::{
+        Aggregate, Arithmetic, Comparison, Expression, JoinKind, PersonAggregate, PersonFunction,
+        Query, Relation,
+    },
+};
+use skerry_proto::{DataType, Delta, Epsilon, Value};
+
+type Row = Vec<Value>;
+/// Rows of each table, with the unit first.
+type Data = BTreeMap<&'static str, Vec<Row>>;
+
+fn column(name: &str, data_type: DataType, domain: Domain, nulls: bool) -> ColumnPolicy {
+    ColumnPolicy {
+        name: name.into(),
+        data_type,
+        domain,
+        nulls,
+    }
+}
+
+fn policy(max_rows: u64) -> Policy {
+    let private = |max_rows_per_unit, columns| TablePolicy {
+        ownership: Ownership::Private {
+            unit: "id".into(),
+            max_rows_per_unit,
+        },
+        columns,
+    };
+    let id = || column("id", DataType::Integer, Domain::Unknown, true);
+    let texts = |values: &[&str]| {
+        Domain::Values(
+            values
+                .iter()
+                .map(|text| Value::Text((*text).into()))
+                .collect(),
+        )
+    };
+    let public = TablePolicy {
+        ownership: Ownership::Public {
+            rows: vec![
+                vec![Value::Text("a".into()), Value::Integer(10)],
+                vec![Value::Text("b".into()), Value::Integer(20)],
+                vec![Value::Text("b".into()), Value::Integer(30)],
+            ],
+        },
+        columns: vec![
+            column("code", DataType::Text, Domain::Unknown, true),
+            column("weight", DataType::Integer, Domain::Unknown, true),
+        ],
+    };
+    Policy {
+        tables: BTreeMap::from([
+            (
+                "persons".to_owned(),
+                private(
+                    1,
+                    vec![
+                        id(),
+                        column("place", DataType::Text, texts(&["a", "b", "c"]), true),
+                        column(
+                            "age",
+                            DataType::Integer,
+                            Domain::Range(Value::Integer(0), Value::Integer(100)),
+                            false,
+                        ),
+                    ],
+                ),
+            ),
+            (
+                "visits".to_owned(),
+                private(
+                    max_rows,
+                    vec![
+                        id(),
+                        column("kind", DataType::Text, texts(&["x", "y"]), true),
+                        column(
+                            "cost",
+                            DataType::Float,
+                            Domain::Range(Value::Float(-50.0), Value::Float(200.0)),
+                            true,
+                        ),
+                    ],
+                ),
+            ),
+            ("codes".to_owned(), public),
+        ]),
+    }
+}
+
+/// A relation's rows, each with its person.
+fn rows(relation: &Relation, data: &Data) -> Vec<(i64, Row)> {
+    match relation {
+        Relation::Table { table, columns } => {
+            assert_eq!(
+                columns.len(),
+                data[table.as_str()].first().map_or(columns.len(), Vec::len)
+            );
+            data[table.as_str()]
+                .iter()
+                .filter_map(|row| match row[0] {
+                    Value::Integer(id) => Some((id, row.clone())),
+                    _ => None,
+                })
+                .collect()
+        }
+        Relation::Filter { input, predicate } => rows(input, data)
+            .into_iter()
+            .filter(|(_, row)| predicate.evaluate(row) == Value::Boolean(true))
+            .collect(),
+        Relation::Project { input, columns } => rows(input, data)
+            .into_iter()
+            .map(|(id, row)| {
+                (
+                    id,
+                    columns.iter().map(|column| column.evaluate(&row)).collect(),
+                )
+            })
+            .collect(),
+        Relation::Join {
+            kind,
+            left,
+            right,
+            condition,
+        } => {
+            let others = rows(right, data);
+            let width = relation_width(right);
+            let mut joined = vec![];
+            for (id, row) in rows(left, data) {
+                let matches: Vec<Row> = others
+                    .iter()
+                    .filter(|(other, _)| *other == id)
+                    .map(|(_, other)| [row.clone(), other.clone()].concat())
+                    .filter(|both| holds(condition.as_ref(), both))
+                    .collect();
+                if matches.is_empty() && *kind == JoinKind::Left {
+                    joined.push((id, [row, vec![Value::Null; width]].concat()));
+                } else {
+                    joined.extend(matches.into_iter().map(|both| (id, both)));
+                }
+            }
+            joined
+        }
+        Relation::Semi {
+            negated,
+            left,
+            right,
+            condition,
+        } => {
+            let others = rows(right, data);
+            rows(left, data)
+                .into_iter()
+                .filter(|(id, row)| {
+                    let found = others.iter().any(|(other, theirs)| {
+                        other == id
+                            && holds(condition.as_ref(), &[row.clone(), theirs.clone()].concat())
+                    });
+                    found != *negated
+                })
+                .collect()
+        }
+        Relation::JoinPublic {
+            private,
+            public,
+            on,
+            ..
+        } => {
+            let Relation::Table { table, .. } = &**public else {
+                panic!("the test joins with a table")
+            };
+            let mut joined = vec![];
+            for (id, row) in rows(private, data) {
+                for other in &data[table.as_str()] {
+                    let same = on.iter().all(|(a, b)| {
+                        let (a, b) = (a.evaluate(&row), b.evaluate(other));
+                        !a.is_null() && a == b
+                    });
+                    if same {
+                        joined.push((id, [row.clone(), other.clone()].concat()));
+                    }
+                }
+            }
+            joined
+        }
+        Relation::Union { inputs } => inputs.iter().flat_map(|input| rows(input, data)).collect(),
+        Relation::PerPerson {
+            input,
+            keys,
+            aggregates,
+        } => {
+            let mut groups: BTreeMap<(i64, Row), Vec<Row>> = BTreeMap::new();
+            for (id, row) in rows(input, data) {
+                let key = keys.iter().map(|key| key.evaluate(&row)).collect();
+                groups.entry((id, key)).or_default().push(row);
+            }
+            groups
+                .into_iter()
+                .map(|((id, key), members)| {
+                    let figures = aggregates.iter().map(|figure| of_person(figure, &members));
+                    (id, key.into_iter().chain(figures).collect())
+                })
+                .collect()
+        }
+    }
+}
+
+fn relation_width(relation: &Relation) -> usize {
+    match relation {
+        Relation::Table { columns, .. } => columns.len(),
+        Relation::Project { columns, .. } => columns.len(),
+        Relation::Filter { input, .. } => relation_width(input),
+        Relation::Semi { left, .. } => relation_width(left),
+        Relation::Join { left, right, .. } => relation_width(left) + relation_width(right),
+        Relation::JoinPublic {
+            private, public, ..
+        } => relation_width(private) + relation_width(public),
+        Relation::Union { inputs } => inputs.first().map_or(0, relation_width),
+        Relation::PerPerson {
+            keys, aggregates, ..
+        } => keys.len() + aggregates.len(),
+    }
+}
+
+fn holds(condition: Option<&Expression>, row: &[Value]) -> bool {
+    condition.is_none_or(|condition| condition.evaluate(row) == Value::Boolean(true))
+}
+
+fn of_person(figure: &PersonAggregate, members: &[Row]) -> Value {
+    let known = members
+        .iter()
+        .map(|row| figure.argument.evaluate(row))
+        .filter(|value| !value.is_null());
+    match figure.function {
+        PersonFunction::Count => Value::Integer(known.count() as i64),
+        PersonFunction::Maximum => known.max().unwrap_or(Value::Null),
+        PersonFunction::Minimum => known.min().unwrap_or(Value::Null),
+        PersonFunction::Sum | PersonFunction::Average => panic!("the test doesn't use these"),
+    }
+}
+
+fn vector(query: &Query, quote: &Quote, data: &Data) -> Vec<i64> {
+    let mut of_persons: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+    for (id, row) in rows(&query.input, data) {
+        of_persons.entry(id).or_default().push(row);
+    }
+    let mut sum = BoundedSum::new(&quote.measures, quote.groups.len(), quote.norm);
+    for members in of_persons.values() {
+        for row in members {
+            let key: Row = query.keys.iter().map(|key| key.evaluate(row)).collect();
+            if let Some(group) = quote.groups.iter().position(|group| *group == key) {
+                let amounts = quote.measures.iter().map(|measure| amount(measure, row));
+                sum.add(group, amounts).unwrap();
+            }
+        }
+        sum.finish_person();
+    }
+    sum.finish()
+}
+
+fn amount(measure: &Measure, row: &[Value]) -> Option<i64> {
+    let value = measure
+        .argument
+        .as_ref()
+        .map(|argument| argument.evaluate(row));
+    let once = Some(measure.grid.units(1.0));
+    match (measure.kind, value) {
+        (MeasureKind::Persons, Some(Value::Boolean(true)) | None) => once,
+        (MeasureKind::Persons, Some(_)) => None,
+        (MeasureKind::Rows, Some(Value::Null)) => None,
+        (MeasureKind::Rows, _) => once,
+        (MeasureKind::Sum, Some(Value::Float(x))) if !x.is_nan() => Some(measure.units(x)),
+        (MeasureKind::Sum, Some(Value::Integer(x))) => Some(measure.units(x as f64)),
+        (MeasureKind::Sum, _) => None,
+    }
+}
+
+fn text(value: &str) -> Expression {
+    Expression::Literal {
+        value: Value::Text(value.into()),
+        data_type: DataType::Text,
+    }
+}
+
+fn compare(operator: Comparison, left: Expression, right: Expression) -> Expression {
+    Expression::Compare {
+        operator,
+        left: left.into(),
+        right: right.into(),
+    }
+}
+
+fn table(name: &str, columns: &[&str]) -> Relation {
+    Relation::Table {
+        table: name.into(),
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+    }
+}
+
+/// Relations with columns (id, text with public values, number with a range).
+fn any_relation() -> impl Strategy<Value = Relation> {
+    let persons = table("persons", &["id", "place", "age"]);
+    let age_as_float = Relation::Project {
+        input: persons.into(),
+        columns: vec![
+            Expression::Column(0),
+            Expression::Column(1),
+            Expression::Cast {
+                value: Expression::Column(2).into(),
+                to: DataType::Float,
+            },
+        ],
+    };
+    let leaf = prop_oneof![
+        Just(age_as_float),
+        Just(table("visits", &["id", "kind", "cost"])),
+    ];
+    leaf.prop_recursive(3, 8, 2, |inner| {
+        let first_three = |relation: Relation| Relation::Project {
+            input: relation.into(),
+            columns: (0..3).map(Expression::Column).collect(),
+        };
+        let pair = (inner.clone(), inner.clone());
+        prop_oneof![
+            (inner.clone(), -60.0..250.0f64).prop_map(|(input, bound)| Relation::Filter {
+                input: input.into(),
+                predicate: compare(
+                    Comparison::Less,
+                    Expression::Column(2),
+                    Expression::Literal {
+                        value: Value::Float(bound),
+                        data_type: DataType::Float
+                    },
+                ),
+            }),
+            (pair.clone(), any::<bool>(), any::<bool>()).prop_map(
+                move |((left, right), inner_join, same)| first_three(Relation::Join {
+                    kind: if inner_join {
+                        JoinKind::Inner
+                    } else {
+                        JoinKind::Left
+                    },
+                    left: left.into(),
+                    right: right.into(),
+                    condition: same.then(|| compare(
+                        Comparison::Equal,
+                        Expression::Column(1),
+                        Expression::Column(4)
+                    )),
+                })
+            ),
+            (pair.clone(), any::<bool>()).prop_map(|((left, right), negated)| Relation::Semi {
+                negated,
+                left: left.into(),
+                right: right.into(),
+                condition: None,
+            }),
+            pair.prop_map(|(left, right)| Relation::Union {
+                inputs: vec![left, right]
+            }),
+            inner
+                .clone()
+                .prop_map(move |private| first_three(Relation::JoinPublic {
+                    kind: JoinKind::Inner,
+                    private: private.into(),
+                    public: table("codes", &["code", "weight"]).into(),
+                    on: vec![(Expression::Column(1), Expression::Column(0))],
+                    condition: None,
+                })),
+            inner.prop_map(|input| Relation::PerPerson {
+                input: input.into(),
+                keys: vec![Expression::Column(0), Expression::Column(1)],
+                aggregates: vec![PersonAggregate {
+                    function: PersonFunction::Maximum,
+                    argument: Expression::Column(2),
+                }],
+            }),
+        ]
+    })
+}
+
+fn any_query() -> impl Strategy<Value = Query> {
+    let band = Expression::Case {
+        branches: vec![(
+            compare(Comparison::Equal, Expression::Column(1), text("a")),
+            text("first"),
+        )],
+        otherwise: Some(text("rest").into()),
+    };
+    let keys = prop_oneof![
+        Just(vec![]),
+        Just(vec![Expression::Column(1)]),
+        Just(vec![band]),
+    ];
+    let doubled = Expression::Arithmetic {
+        operator: Arithmetic::Add,
+        left: Expression::Column(2).into(),
+        right: Expression::Column(2).into(),
+    };
+    let aggregate = prop_oneof![
+        Just(Aggregate::CountRows(None)),
+        Just(Aggregate::CountRows(Some(Expression::Column(1)))),
+        Just(Aggregate::CountPersons(None)),
+        Just(Aggregate::Sum(Expression::Column(2))),
+        Just(Aggregate::Sum(doubled)),
+        Just(Aggregate::Average(Expression::Column(2))),
+    ];
+    (
+        any_relation(),
+        keys,
+        proptest::collection::vec(aggregate, 1..4),
+    )
+        .prop_map(|(input, keys, aggregates)| Query {
+            input,
+            keys,
+            aggregates,
+        })
+}
+
+/// Data of a few persons, some of whom break every declaration.
+fn any_data() -> impl Strategy<Value = Data> {
+    let texts = || prop_oneof![Just(Value::Null), "[abcxyz]".prop_map(Value::Text),];
+    let number = prop_oneof![
+        4 => (-60.0..250.0f64).prop_map(Value::Float),
+        1 => prop_oneof![
+            Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(1e300), Just(-1e18),
+        ].prop_map(Value::Float),
+        1 => Just(Value::Null),
+    ];
+    let person = (1i64..5, texts(), any::<i64>())
+        .prop_map(|(id, place, age)| vec![Value::Integer(id), place, Value::Integer(age)]);
+    let visit = (1i64..5, texts(), number)
+        .prop_map(|(id, kind, cost)| vec![Value::Integer(id), kind, cost]);
+    (
+        proptest::collection::vec(person, 0..6),
+        proptest::collection::vec(visit, 0..14),
+    )
+        .prop_map(|(persons, visits)| {
+            let Ownership::Public { rows } = &policy(1).tables["codes"].ownership else {
+                panic!("codes are public")
+            };
+            Data::from([
+                ("persons", persons),
+                ("visits", visits),
+                ("codes", rows.clone()),
+            ])
+        })
+}
+
+fn without(data: &Data, id: i64) -> Data {
+    let mut less = data.clone();
+    for name in ["persons", "visits"] {
+        if let Some(rows) = less.get_mut(name) {
+            rows.retain(|row| row[0] != Value::Integer(id));
+        }
+    }
+    less
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn removing_one_person_moves_the_vector_by_at_most_the_sensitivity(
+        query in any_query(), data in any_data(), who in 1i64..5, max_rows in 1u64..6,
+        gaussian: bool,
+    ) {
+        let request = Request {
+            epsilon: Epsilon::try_from(1.0).unwrap(),
+            // With a large δ and many groups the Gaussian is the smaller noise.
+            delta: if gaussian { Delta::try_from(9e-3).unwrap() } else { Delta::ZERO },
+            max_groups: None,
+            frame: vec![],
+        };
+        let Ok(quote) = quote(&query, &Wording::default(), &policy(max_rows), &request) else {
+            return Err(TestCaseError::reject("refused"));
+        };
+        let with = vector(&query, &quote, &data);
+        let without = vector(&query, &quote, &without(&data, who));
+        let moved = with.iter().zip(&without).map(|(a, b)| (i128::from(*a) - i128::from(*b)).unsigned_abs());
+        let limit = u128::from(quote.noise.sensitivity());
+        match (quote.noise.mechanism(), quote.norm) {
+            (Mechanism::DiscreteLaplace, Norm::L1(_)) => prop_assert!(moved.sum::<u128>() <= limit),
+            (Mechanism::DiscreteGaussian, Norm::L2(_)) => {
+                prop_assert!(moved.map(|cell| cell * cell).sum::<u128>() <= limit * limit);
+            }
+            (mechanism, norm) => prop_assert!(false, "{mechanism:?} with {norm:?}"),
+        }
+    }
+
+    /// For data that keep every declaration nobody is clipped: the claimed norm is wide enough.
+    #[test]
+    fn honest_persons_are_not_clipped(
+        query in any_query(),
+        visits in proptest::collection::vec((1i64..5, "[xy]", -50.0..200.0f64), 0..14),
+        max_rows in 1u64..6,
+    ) {
+        let request = Request {
+            epsilon: Epsilon::try_from(1.0).unwrap(),
+            delta: Delta::ZERO,
+            max_groups: None,
+            frame: vec![],
+        };
+        let Ok(quote) = quote(&query, &Wording::default(), &policy(max_rows), &request) else {
+            return Err(TestCaseError::reject("refused"));
+        };
+        let mut data = Data::from([
+            ("persons", (1..5).map(|id| vec![
+                Value::Integer(id), Value::Text("b".into()), Value::Integer(40)]).collect()),
+            ("visits", visits.into_iter().map(|(id, kind, cost)| vec![
+                Value::Integer(id), Value::Text(kind), Value::Float(cost)]).collect::<Vec<_>>()),
+        ]);
+        let Ownership::Public { rows } = &policy(1).tables["codes"].ownership else {
+            panic!("codes are public")
+        };
+        data.insert("codes", rows.clone());
+        let mut seen = BTreeMap::new();
+        if let Some(visits) = data.get_mut("visits") {
+            visits.retain(|row| {
+                let count = seen.entry(row[0].clone()).or_insert(0u64);
+                *count += 1;
+                *count <= max_rows
+            });
+        }
+        let mut unbounded = quote.clone();
+        unbounded.norm = Norm::L1(1 << 61);
+        prop_assert_eq!(vector(&query, &quote, &data), vector(&query, &unbounded, &data));
+    }
+}
