@@ -4,8 +4,10 @@
 //! [`generate`] writes, for any number of people,
 //!
 //! - `DIR/<region>/<table>.parquet`: the private tables of the common model,
-//! - `DIR/<region>/policy.toml`: what is public about them, for `skerry init --policy DIR`,
-//! - `DIR/public/<table>.parquet`: the public tables,
+//! - `DIR/public/<table>.parquet`: the public tables (`municipalities` also beside each
+//!   region's data, its own only),
+//! - `DIR/policy.toml`: what is public about all of them, for `skerry init --policy`; and
+//!   `DIR/<region>/policy.toml`, the same for that region alone,
 //! - `DIR/truth.json`: the parameters, and exact totals counted while the rows were written.
 //!
 //! Every person has random numbers of their own, from the seed, the region and their place in
@@ -189,9 +191,14 @@ pub fn generate(
     };
     let truths = write_regions(&regions, &shared)?;
     public_tables::write_public_tables(&public, &regions, &truths)?;
-    let path = options.directory.join("truth.json");
-    let text = format!("{:#}\n", truth_of(options, &regions, &truths));
-    std::fs::write(&path, text).map_err(|source| SynthError::Write { path, source })?;
+    let truth = format!("{:#}\n", truth_of(options, &regions, &truths));
+    for (name, text) in [
+        ("policy.toml", policy::common_policy(&regions)),
+        ("truth.json", truth),
+    ] {
+        let path = options.directory.join(name);
+        std::fs::write(&path, text).map_err(|source| SynthError::Write { path, source })?;
+    }
     Ok(Summary {
         regions: regions.iter().map(|region| region.id.clone()).collect(),
         people: options.people,

@@ -32,7 +32,7 @@ const MOST_ANSWERS: u32 = 10;
 
 const OBSERVED: &str = "{ range = [\"2019-01-01\", \"2024-12-31\"] }";
 
-/// The text of `<region>/policy.toml`.
+/// The text of `<region>/policy.toml`: of this region alone.
 pub fn policy(region: &Region) -> String {
     let municipalities: Vec<&str> = region
         .template
@@ -40,19 +40,43 @@ pub fn policy(region: &Region) -> String {
         .iter()
         .map(|municipality| municipality.name)
         .collect();
+    tables(
+        region.template.label,
+        region.persons,
+        "",
+        "../public/",
+        values(&municipalities, false),
+    )
+}
+
+/// The text of `policy.toml`: one policy for all regions, in whose paths `{region}` stands for
+/// the region's id. The number of persons is that of the largest region, the safe side: more
+/// persons allow a smaller δ only.
+pub fn common_policy(regions: &[Region]) -> String {
+    let persons = regions.iter().map(|region| region.persons).max();
+    tables(
+        "Synthetic Nordic regions",
+        persons.unwrap_or(1),
+        "{region}/",
+        "public/",
+        "{ values_from = \"municipalities.municipality\", nulls = false }".to_owned(),
+    )
+}
+
+fn tables(title: &str, persons: u64, own: &str, public: &str, municipalities: String) -> String {
     let mut text = format!(
-        "# {}: the owner's policy for synthetic data. No row comes from a real person.\n\
-         # Applied to a node's configuration by `skerry init --policy`; paths are relative to this file.\n\n\
-         persons = {}\n",
-        region.template.label, region.persons
+        "# {title}: the owner's policy for synthetic data. No row comes from a real person.\n\
+         # `skerry init --policy` makes nodes' configurations of it; paths start from this file.\n\n\
+         persons = {persons}\n"
     );
     let booleans = "{ values = [false, true], nulls = false }".to_owned();
     private(
         &mut text,
+        own,
         "patients",
         1,
         &[
-            ("municipality", values(&municipalities, false)),
+            ("municipality", municipalities),
             ("sex", values(&SEXES, false)),
             ("birth_year", whole_numbers(BIRTH_YEARS.0..=BIRTH_YEARS.1)),
             ("frailty", whole_numbers(1..=9)),
@@ -61,6 +85,7 @@ pub fn policy(region: &Region) -> String {
     );
     private(
         &mut text,
+        own,
         "episodes",
         MOST_EPISODES as u32,
         &[
@@ -80,6 +105,7 @@ pub fn policy(region: &Region) -> String {
     );
     private(
         &mut text,
+        own,
         "conditions",
         MOST_CONDITIONS,
         &[
@@ -89,6 +115,7 @@ pub fn policy(region: &Region) -> String {
     );
     private(
         &mut text,
+        own,
         "inclusions",
         1,
         &[
@@ -101,6 +128,7 @@ pub fn policy(region: &Region) -> String {
     );
     private(
         &mut text,
+        own,
         "pathway_steps",
         MOST_STEPS,
         &[
@@ -111,6 +139,7 @@ pub fn policy(region: &Region) -> String {
     );
     private(
         &mut text,
+        own,
         "surveys",
         MOST_ANSWERS,
         &[
@@ -121,10 +150,16 @@ pub fn policy(region: &Region) -> String {
         ],
     );
     for (name, columns) in PUBLIC_TABLES {
+        // A region's own municipalities are beside its data: they are public values there.
+        let folder = if *name == "municipalities" {
+            own
+        } else {
+            public
+        };
         // Writing to a String can't fail.
         let _ = write!(
             text,
-            "\n[[table]]\nname = \"{name}\"\npath = \"../public/{name}.parquet\"\n\n[table.columns]\n"
+            "\n[[table]]\nname = \"{name}\"\npath = \"{folder}{name}.parquet\"\n\n[table.columns]\n"
         );
         for column in *columns {
             let _ = writeln!(text, "{column} = {{}}");
@@ -133,10 +168,10 @@ pub fn policy(region: &Region) -> String {
     text
 }
 
-fn private(text: &mut String, name: &str, most_rows: u32, columns: &[(&str, String)]) {
+fn private(text: &mut String, own: &str, name: &str, most_rows: u32, columns: &[(&str, String)]) {
     let _ = write!(
         text,
-        "\n[[table]]\nname = \"{name}\"\npath = \"{name}.parquet\"\nunit = \"patient_id\"\n\
+        "\n[[table]]\nname = \"{name}\"\npath = \"{own}{name}.parquet\"\nunit = \"patient_id\"\n\
          max_rows_per_unit = {most_rows}\n\n[table.columns]\npatient_id = {{}}\n"
     );
     for (column, declaration) in columns {
@@ -173,7 +208,17 @@ mod tests {
 
     #[test]
     fn the_policy_is_toml_and_names_all_tables() {
-        let text = policy(&Region::new(&TEMPLATES[1], 0, 1234, 5));
+        let regions = [
+            Region::new(&TEMPLATES[0], 0, 600, 5),
+            Region::new(&TEMPLATES[1], 0, 1234, 5),
+        ];
+        let common: toml::Table = common_policy(&regions).parse().unwrap();
+        assert_eq!(common["persons"].as_integer(), Some(1234));
+        let path = |place: usize| common["table"][place]["path"].as_str();
+        assert_eq!(path(1), Some("{region}/episodes.parquet"));
+        assert_eq!(path(6), Some("{region}/municipalities.parquet"));
+        assert_eq!(path(7), Some("public/population.parquet"));
+        let text = policy(&regions[1]);
         let parsed: toml::Table = text.parse().unwrap();
         assert_eq!(parsed["persons"].as_integer(), Some(1234));
         let tables = parsed["table"].as_array().unwrap();

@@ -112,7 +112,7 @@ pub fn write_public_tables(
     regions: &[Region],
     truths: &[Truth],
 ) -> Result<(), SynthError> {
-    municipalities(directory, regions)?;
+    write_municipalities(directory, regions)?;
     population(directory, regions, truths)?;
     standard_populations(directory)?;
     unit_costs(directory, regions)?;
@@ -122,7 +122,11 @@ pub fn write_public_tables(
     super::governance::write_initiatives(directory, regions)
 }
 
-fn municipalities(directory: &Path, regions: &[Region]) -> Result<(), SynthError> {
+/// Writes `municipalities` of some regions.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn write_municipalities(directory: &Path, regions: &[Region]) -> Result<(), SynthError> {
     let rows: Vec<_> = regions
         .iter()
         .flat_map(|region| {

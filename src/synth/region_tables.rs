@@ -11,6 +11,7 @@ use super::{
     episodes::{Episode, draw_year},
     people::Person,
     policy::policy,
+    public_tables::write_municipalities,
     regions::{Region, cumulative},
     tables::{
         IncludedPerson, condition_words, episode_words, inclusion_words, patient_words, step_words,
@@ -42,6 +43,7 @@ pub fn write_region(region: &Region, shared: &Shared<'_>) -> Result<Truth, Synth
     } else {
         write_scattered_episodes(region, &directory, shared, &mut truth)?;
     }
+    write_municipalities(&directory, std::slice::from_ref(region))?;
     let path = directory.join("policy.toml");
     std::fs::write(&path, policy(region)).map_err(|source| SynthError::Write { path, source })?;
     Ok(truth)
