@@ -1,9 +1,6 @@
 //! How often people use each service, and what inclusion changes.
 
-use super::{
-    regions::{Template, cumulative},
-    vocabulary::Kind,
-};
+use super::{regions::cumulative, templates::Template, vocabulary::Kind};
 
 /// Episodes a year by class of frailty (1–2, 3, 4–5, 6–7, 8–9) and [`Kind`], before factors of
 /// age, person and region.
@@ -108,7 +105,7 @@ pub fn age_factor(age: i32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synth::regions::TEMPLATES;
+    use crate::synth::templates::TEMPLATES;
 
     #[test]
     fn inclusion_lowers_reactive_and_raises_preventive_services() {

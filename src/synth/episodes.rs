@@ -275,7 +275,6 @@ fn poisson(mean: f64, draw: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synth::regions::TEMPLATES;
 
     #[test]
     fn poisson_quantiles() {
@@ -292,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_year_has_a_limit_and_ids_differ() {
-        let region = Region::new(&TEMPLATES[0], 0, 2_000, 11);
+        let region = Region::new(0, 2_000, 11);
         let mut rows = Vec::new();
         for place in 0..2_000 {
             let mut person = Person::draw(&region, place);

@@ -65,8 +65,7 @@ fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
 pub fn write_model_regions(directory: &Path, regions: &[Region]) -> Result<(), SynthError> {
     let rows: Vec<_> = regions
         .iter()
-        .enumerate()
-        .map(|(place, region)| (region, &GOVERNANCE[place % GOVERNANCE.len()]))
+        .map(|region| (region, &GOVERNANCE[region.number % GOVERNANCE.len()]))
         .collect();
     let score = |which: usize| -> ArrayRef {
         Arc::new(Int32Array::from_iter_values(
@@ -112,7 +111,8 @@ pub fn write_model_regions(directory: &Path, regions: &[Region]) -> Result<(), S
 /// When the file can't be written.
 pub fn write_initiatives(directory: &Path, regions: &[Region]) -> Result<(), SynthError> {
     let mut rows = Vec::new();
-    for (place, region) in regions.iter().enumerate() {
+    for region in regions {
+        let place = region.number;
         for number in 0..15 + (place * 7) % 17 {
             // Fixed arithmetic that spreads initiatives over the lists; nothing is drawn.
             let area = AREAS[(number * 3 + place) % AREAS.len()];

@@ -120,11 +120,11 @@ impl Inclusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synth::{regions::TEMPLATES, vocabulary::FIRST_DAY};
+    use crate::synth::vocabulary::FIRST_DAY;
 
     #[test]
     fn inclusions_keep_the_rules() {
-        let region = Region::new(&TEMPLATES[2], 0, 30_000, 3);
+        let region = Region::new(2, 30_000, 3);
         let included: Vec<(Person, Inclusion)> = (0..30_000)
             .map(|place| Person::draw(&region, place))
             .filter_map(|person| person.inclusion.map(|inclusion| (person, inclusion)))

@@ -4,8 +4,8 @@
 //! [`generate`] writes, for any number of people,
 //!
 //! - `DIR/<region>/<table>.parquet`: the private tables of the common model,
-//! - `DIR/public/<table>.parquet`: the public tables (`municipalities` also beside each
-//!   region's data, its own only),
+//! - `DIR/public/<table>.parquet`: the public tables, with a column `region`; a region has its
+//!   own rows of them beside its private ones,
 //! - `DIR/policy.toml`: what is public about all of them, for `skerry init --policy`; and
 //!   `DIR/<region>/policy.toml`, the same for that region alone,
 //! - `DIR/truth.json`: the parameters, and exact totals counted while the rows were written.
@@ -25,6 +25,7 @@ mod region_tables;
 mod regions;
 mod standards;
 mod tables;
+mod templates;
 mod truth;
 mod vocabulary;
 mod write;

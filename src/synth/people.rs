@@ -146,11 +146,10 @@ fn draw_conditions(age: i32, frailty: u8, draw: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synth::regions::TEMPLATES;
 
     #[test]
     fn people_are_plausible() {
-        let region = Region::new(&TEMPLATES[3], 0, 20_000, 7);
+        let region = Region::new(3, 20_000, 7);
         let people: Vec<Person> = (0..20_000)
             .map(|place| Person::draw(&region, place))
             .collect();

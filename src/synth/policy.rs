@@ -44,7 +44,6 @@ pub fn policy(region: &Region) -> String {
         region.template.label,
         region.persons,
         "",
-        "../public/",
         values(&municipalities, false),
     )
 }
@@ -58,12 +57,11 @@ pub fn common_policy(regions: &[Region]) -> String {
         "Synthetic Nordic regions",
         persons.unwrap_or(1),
         "{region}/",
-        "public/",
         "{ values_from = \"municipalities.municipality\", nulls = false }".to_owned(),
     )
 }
 
-fn tables(title: &str, persons: u64, own: &str, public: &str, municipalities: String) -> String {
+fn tables(title: &str, persons: u64, own: &str, municipalities: String) -> String {
     let mut text = format!(
         "# {title}: the owner's policy for synthetic data. No row comes from a real person.\n\
          # `skerry init --policy` makes nodes' configurations of it; paths start from this file.\n\n\
@@ -150,18 +148,12 @@ fn tables(title: &str, persons: u64, own: &str, public: &str, municipalities: St
         ],
     );
     for (name, columns) in PUBLIC_TABLES {
-        // A region's own municipalities are beside its data: they are public values there.
-        let folder = if *name == "municipalities" {
-            own
-        } else {
-            public
-        };
         // Writing to a String can't fail.
         let _ = write!(
             text,
-            "\n[[table]]\nname = \"{name}\"\npath = \"{folder}{name}.parquet\"\n\n[table.columns]\n"
+            "\n[[table]]\nname = \"{name}\"\npath = \"{own}{name}.parquet\"\n\n[table.columns]\n"
         );
-        for column in *columns {
+        for column in columns {
             let _ = writeln!(text, "{column} = {{}}");
         }
     }
@@ -204,20 +196,16 @@ fn dates((low, high): (i32, i32)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synth::regions::TEMPLATES;
 
     #[test]
     fn the_policy_is_toml_and_names_all_tables() {
-        let regions = [
-            Region::new(&TEMPLATES[0], 0, 600, 5),
-            Region::new(&TEMPLATES[1], 0, 1234, 5),
-        ];
+        let regions = [Region::new(0, 600, 5), Region::new(1, 1234, 5)];
         let common: toml::Table = common_policy(&regions).parse().unwrap();
         assert_eq!(common["persons"].as_integer(), Some(1234));
         let path = |place: usize| common["table"][place]["path"].as_str();
         assert_eq!(path(1), Some("{region}/episodes.parquet"));
         assert_eq!(path(6), Some("{region}/municipalities.parquet"));
-        assert_eq!(path(7), Some("public/population.parquet"));
+        assert_eq!(path(7), Some("{region}/population.parquet"));
         let text = policy(&regions[1]);
         let parsed: toml::Table = text.parse().unwrap();
         assert_eq!(parsed["persons"].as_integer(), Some(1234));

@@ -15,12 +15,12 @@ use super::{
     write::write_table,
 };
 
-/// The public tables and their columns.
-pub const PUBLIC_TABLES: &[(&str, &[&str])] = &[
+/// The public tables and their columns, `region` apart: the federation gives that to every table
+/// of a node.
+pub const PUBLIC_TABLES: [(&str, &[&str]); 8] = [
     (
         "municipalities",
         &[
-            "region",
             "municipality",
             "hospital_km",
             "centre_km",
@@ -30,38 +30,24 @@ pub const PUBLIC_TABLES: &[(&str, &[&str])] = &[
     ),
     (
         "population",
-        &[
-            "region",
-            "municipality",
-            "sex",
-            "age_band",
-            "year",
-            "persons",
-        ],
+        &["municipality", "sex", "age_band", "year", "persons"],
     ),
     (
         "standard_populations",
         &["standard", "age_band", "first_age", "weight"],
     ),
-    ("unit_costs", &["region", "kind", "unit", "euros"]),
+    ("unit_costs", &["kind", "unit", "euros"]),
     (
         "targets",
-        &[
-            "region",
-            "municipality",
-            "risk",
-            "people",
-            "hours_per_person_month",
-        ],
+        &["municipality", "risk", "people", "hours_per_person_month"],
     ),
     (
         "capacity",
-        &["region", "year", "beds", "doctors", "centres", "persons"],
+        &["year", "beds", "doctors", "centres", "persons"],
     ),
     (
         "model_regions",
         &[
-            "region",
             "label",
             "country",
             "governance",
@@ -76,14 +62,7 @@ pub const PUBLIC_TABLES: &[(&str, &[&str])] = &[
     ),
     (
         "initiatives",
-        &[
-            "region",
-            "initiative",
-            "area",
-            "phase",
-            "category",
-            "started",
-        ],
+        &["initiative", "area", "phase", "category", "started"],
     ),
 ];
 
@@ -103,7 +82,7 @@ fn numbers(values: impl IntoIterator<Item = f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(values))
 }
 
-/// Writes all public tables of the federation to a folder.
+/// Writes all public tables of some regions to a folder.
 ///
 /// # Errors
 /// When a file can't be written.
@@ -112,7 +91,7 @@ pub fn write_public_tables(
     regions: &[Region],
     truths: &[Truth],
 ) -> Result<(), SynthError> {
-    write_municipalities(directory, regions)?;
+    municipalities(directory, regions)?;
     population(directory, regions, truths)?;
     standard_populations(directory)?;
     unit_costs(directory, regions)?;
@@ -122,11 +101,7 @@ pub fn write_public_tables(
     super::governance::write_initiatives(directory, regions)
 }
 
-/// Writes `municipalities` of some regions.
-///
-/// # Errors
-/// When the file can't be written.
-pub fn write_municipalities(directory: &Path, regions: &[Region]) -> Result<(), SynthError> {
+fn municipalities(directory: &Path, regions: &[Region]) -> Result<(), SynthError> {
     let rows: Vec<_> = regions
         .iter()
         .flat_map(|region| {

@@ -1,4 +1,4 @@
-//! Writes the private tables of one region, person by person, in memory that does not grow with
+//! Writes the tables of one region: the private ones person by person, in memory that does not grow with
 //! them (the truth's two bytes a person apart).
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{
     episodes::{Episode, draw_year},
     people::Person,
     policy::policy,
-    public_tables::write_municipalities,
+    public_tables::write_public_tables,
     regions::{Region, cumulative},
     tables::{
         IncludedPerson, condition_words, episode_words, inclusion_words, patient_words, step_words,
@@ -26,7 +26,7 @@ use super::{
 /// fixed: another number gives the same rows in another order.
 const SHUFFLED_PEOPLE: u64 = 4_096;
 
-/// Writes `<directory>/<region>/*.parquet` and its policy, and counts what is true of them.
+/// Writes `<directory>/<region>/*.parquet`, its own rows of the public tables, and its policy, and counts what is true of them.
 ///
 /// # Errors
 /// When a file can't be written, or the run was stopped.
@@ -43,7 +43,11 @@ pub fn write_region(region: &Region, shared: &Shared<'_>) -> Result<Truth, Synth
     } else {
         write_scattered_episodes(region, &directory, shared, &mut truth)?;
     }
-    write_municipalities(&directory, std::slice::from_ref(region))?;
+    write_public_tables(
+        &directory,
+        std::slice::from_ref(region),
+        std::slice::from_ref(&truth),
+    )?;
     let path = directory.join("policy.toml");
     std::fs::write(&path, policy(region)).map_err(|source| SynthError::Write { path, source })?;
     Ok(truth)

@@ -355,3 +355,27 @@ fn a_federation_is_never_written_over() {
         Err(SynthError::Option(_))
     ));
 }
+
+/// What `skerry init --policy` makes of the policies, a node opens.
+#[tokio::test]
+async fn nodes_open_the_policies() {
+    let (folder, _) = federation(|_| ());
+    let data = folder.path().join("federation");
+    for (name, policy) in [("all", data.join("policy.toml")), ("each", data.clone())] {
+        let options = crate::init::InitOptions {
+            folder: folder.path().join(name),
+            regions: REGIONS.iter().map(|id| id.parse().unwrap()).collect(),
+            data: None,
+            unit: None,
+            policy: Some(policy),
+            port: 0,
+        };
+        let written = crate::init::init(&options).unwrap();
+        assert_eq!(written.regions.len(), REGIONS.len());
+        for region in REGIONS {
+            let file = options.folder.join(region).join("node.toml");
+            let config = skerry_node::config::NodeConfig::load(&file).unwrap();
+            skerry_node::Node::open(&config).await.unwrap();
+        }
+    }
+}
