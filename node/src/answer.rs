@@ -89,7 +89,7 @@ pub(crate) fn quote(
             .collect(),
         aggregates: quote.finishes.iter().map(aggregate).collect(),
         noise: Some(noise(&quote.noise)),
-        cost: Some(cost(request)),
+        cost: Some(cost(quote, request)),
         budget: Some(budget),
     }
 }
@@ -128,11 +128,14 @@ pub(crate) fn noise(noise: &Noise) -> wire::Noise {
     }
 }
 
-/// The cost's message.
-pub(crate) fn cost(request: &Request) -> wire::Cost {
+/// The cost's message: Laplace noise needs no δ, even where one was offered.
+pub(crate) fn cost(quote: &Quote, request: &Request) -> wire::Cost {
     wire::Cost {
         epsilon_nano: request.epsilon.nano(),
-        delta_atto: request.delta.atto(),
+        delta_atto: match quote.noise.mechanism() {
+            Mechanism::DiscreteLaplace => 0,
+            Mechanism::DiscreteGaussian => request.delta.atto(),
+        },
     }
 }
 

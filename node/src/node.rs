@@ -51,6 +51,7 @@ pub struct Node {
     pub(crate) catalogue: Catalogue,
     pub(crate) policy_hash: [u8; 32],
     pub(crate) data_version: DataVersion,
+    pub(crate) budget: Budget,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) engine: SessionContext,
     /// Questions that run at the same time.
@@ -82,6 +83,7 @@ impl Node {
             catalogue,
             policy_hash,
             data_version,
+            budget,
             ledger: Arc::new(ledger),
             engine,
             running: Semaphore::new(config.limits.concurrent),

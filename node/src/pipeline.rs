@@ -19,7 +19,7 @@ use skerry_privacy::{
     mechanism,
     question::QuestionHash,
 };
-use skerry_proto::{CONTRACT_VERSION, ErrorCode, ProjectId, QueryId, Refusal, wire};
+use skerry_proto::{CONTRACT_VERSION, Delta, ErrorCode, ProjectId, QueryId, Refusal, wire};
 
 use crate::{
     answer,
@@ -48,7 +48,8 @@ pub struct Quoted {
     project: ProjectId,
     request: Request,
     quote: Arc<Quote>,
-    hash: QuestionHash,
+    request_hash: QuestionHash,
+    answer_key: QuestionHash,
 }
 
 /// A question that is paid for.
@@ -118,11 +119,16 @@ impl Admitted {
     /// # Errors
     /// A refusal that names the part. Nothing was charged.
     pub fn quote(self, node: &Node) -> Result<Quoted, Refusal> {
+        // Where a budget has no δ, nothing that needs one could ever be paid for.
+        let mut request = self.request.clone();
+        if node.budget.project.delta == Delta::ZERO || node.budget.total.delta == Delta::ZERO {
+            request.delta = Delta::ZERO;
+        }
         let quote = analysis::quote(
             &self.lowered.query,
             &self.lowered.wording,
             node.catalogue.policy(),
-            &self.request,
+            &request,
         )?;
         // The plan that would run is made here, so that what can't be rebuilt is not charged.
         rebuild(
@@ -132,18 +138,20 @@ impl Admitted {
             &node.catalogue,
         )
         .map_err(|_| Refusal::new(ErrorCode::PlanRefused, "the question can't be planned", ""))?;
-        // All that decides the answer. Floats are hashed by their bits through `Debug`.
-        let bounds = format!(
-            "{:?} {:?} {:?} {:?}",
-            self.request, quote.noise, quote.norm, quote.measures
-        );
-        let hash = QuestionHash::of(
+        let project = self.project.as_str().as_bytes();
+        // What was asked, so that a retry is known after the policy or the data have changed.
+        let asked = format!("{:?}", self.request);
+        let request_hash = QuestionHash::of(&self.lowered.query, &[asked.as_bytes(), project]);
+        // All that decides the answer. Floats are told apart by `Debug`.
+        let bounds = format!("{:?} {:?} {:?}", quote.noise, quote.norm, quote.measures);
+        let answer_key = QuestionHash::of(
             &self.lowered.query,
             &[
+                asked.as_bytes(),
                 bounds.as_bytes(),
                 &node.policy_hash,
                 node.data_version.as_bytes(),
-                self.project.as_str().as_bytes(),
+                project,
             ],
         );
         Ok(Quoted {
@@ -151,7 +159,8 @@ impl Admitted {
             project: self.project,
             request: self.request,
             quote: Arc::new(quote),
-            hash,
+            request_hash,
+            answer_key,
         })
     }
 }
@@ -181,13 +190,13 @@ impl Quoted {
     /// If the budget or the id doesn't allow it, or the ledger can't write. Nothing was charged.
     pub fn reserve(self, node: &Node, query_id: QueryId, fresh: bool) -> Result<Decision, Refusal> {
         let mut exact = Sha256::new();
-        exact.update(self.hash.as_bytes());
+        exact.update(self.request_hash.as_bytes());
         exact.update([u8::from(fresh)]);
         let charge = Charge {
             query_id,
             project: self.project.clone(),
             question_hash: exact.finalize().into(),
-            answer_key: *self.hash.as_bytes(),
+            answer_key: *self.answer_key.as_bytes(),
             loss: self.quote.noise.loss(),
             epsilon_nano: self.request.epsilon.nano(),
             delta_atto: self.request.delta.atto(),
@@ -267,10 +276,10 @@ impl Executed {
         let cells = mechanism::release(noise, vector.cells()).map_err(|_| failed())?;
         let bytes = wire::Released {
             region: node.catalogue.region().to_string(),
-            question_hash: quoted.hash.as_bytes().to_vec(),
+            question_hash: quoted.answer_key.as_bytes().to_vec(),
             cells,
             noise: Some(answer::noise(noise)),
-            cost: Some(answer::cost(&quoted.request)),
+            cost: Some(answer::cost(&quoted.quote, &quoted.request)),
         }
         .encode_to_vec();
         node.ledger

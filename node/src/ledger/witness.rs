@@ -7,6 +7,8 @@ use std::{
     fs::{File, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -27,6 +29,24 @@ pub(super) struct Seen {
     pub head: Head,
 }
 
+/// How long a lock that somebody holds is waited for: a process that is just ending, or a child
+/// that has not yet replaced its copy of the parent's files, gives it back at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+fn lock(file: &File) -> Result<(), LedgerError> {
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(LedgerError::File(error)),
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse),
+        }
+    }
+}
+
 /// The open witness file.
 #[derive(Debug)]
 pub(super) struct Witness {
@@ -37,10 +57,7 @@ impl Witness {
     /// Opens the file, made if it isn't there, locks it against other nodes, and reads what it has seen.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Seen>), LedgerError> {
         let mut file = private_file(path)?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => LedgerError::InUse,
-            TryLockError::Error(error) => LedgerError::File(error),
-        })?;
+        lock(&file)?;
         let mut seen: Option<Seen> = None;
         for slot in 0..2 {
             if let Some(found) = read_slot(&mut file, slot)?
