@@ -1,0 +1,176 @@
+//! From SQL to a plan with its releases cut out.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::{
+    catalog::TableProvider,
+    common::TableReference,
+    config::Dialect,
+    execution::{SessionState, context::SQLOptions},
+    logical_expr::LogicalPlan,
+    sql::{
+        parser::{DFParserBuilder, Statement},
+        sqlparser::{ast, dialect::GenericDialect},
+    },
+};
+use skerry_proto::{ErrorCode, Refusal};
+
+use crate::{
+    catalogue::Catalogue,
+    frontier::{self, Frontier},
+    refuse::{planning, refuse},
+    session,
+};
+
+/// A statement, planned.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// What is done with the released figures. Each release is a leaf of its own kind.
+    pub upper: LogicalPlan,
+    /// What is asked of the regions.
+    pub frontiers: Vec<Frontier>,
+}
+
+/// Plans statements over one state of the catalogue.
+pub(crate) struct Planner {
+    state: SessionState,
+    catalogue: Arc<Catalogue>,
+    names: Vec<String>,
+}
+
+impl Planner {
+    /// A planner over the nodes' tables and the coordinator's own.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        local: &BTreeMap<String, Arc<dyn TableProvider>>,
+    ) -> Result<Self, Refusal> {
+        let mut tables = local.clone();
+        for name in catalogue.conflicts.keys() {
+            tables.remove(name);
+        }
+        for (name, table) in &catalogue.tables {
+            let table: Arc<dyn TableProvider> =
+                Arc::<crate::federated_table::FederatedTable>::clone(table);
+            tables.insert(name.clone(), table);
+        }
+        let names: Vec<String> = tables.keys().cloned().collect();
+        let state = session::state(
+            tables
+                .iter()
+                .map(|(name, table)| (name.as_str(), Arc::clone(table))),
+        )
+        .map_err(|error| planning(error, &names))?;
+        Ok(Self {
+            state,
+            catalogue,
+            names,
+        })
+    }
+
+    /// The session, for what runs after the releases.
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Plans one SELECT and cuts it. `sql` is without our own words.
+    pub async fn plan(&self, sql: &str) -> Result<Planned, Refusal> {
+        let statement = self.parse(sql)?;
+        self.check_tables(&statement)?;
+        let told = |error| planning(error, &self.names);
+        let plan = self
+            .state
+            .statement_to_plan(statement)
+            .await
+            .map_err(told)?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)
+            .map_err(|_| only_select("this statement"))?;
+        let plan = self
+            .state
+            .analyzer()
+            .execute_and_check(plan, self.state.config_options(), |_, _| {})
+            .map_err(told)?;
+        let plan = session::rewrite(&self.state, plan).map_err(told)?;
+        frontier::cut(plan)
+    }
+
+    fn parse(&self, sql: &str) -> Result<Statement, Refusal> {
+        let parser = &self.state.config_options().sql_parser;
+        debug_assert!(matches!(parser.dialect, Dialect::Generic));
+        let mut statements = DFParserBuilder::new(sql)
+            .with_dialect(&GenericDialect {})
+            .with_recursion_limit(parser.recursion_limit.get())
+            .build()
+            .and_then(|mut parser| parser.parse_statements())
+            .map_err(|error| planning(error, &self.names))?;
+        let (Some(statement), None) = (statements.pop_front(), statements.pop_front()) else {
+            return refuse(
+                ErrorCode::Unsupported,
+                "one statement at a time, please: this is none or more than one",
+                "Ask one SELECT; several can be joined with UNION ALL.",
+            );
+        };
+        match &statement {
+            Statement::Statement(inner) => match inner.as_ref() {
+                ast::Statement::Query(_) => Ok(statement),
+                ast::Statement::Explain { .. } => refuse(
+                    ErrorCode::Unsupported,
+                    "EXPLAIN of a plan is not for private tables",
+                    "EXPLAIN PRIVACY SELECT … says what a question would release and cost.",
+                ),
+                other => Err(only_select(
+                    other
+                        .to_string()
+                        .split_whitespace()
+                        .next()
+                        .unwrap_or("this"),
+                )),
+            },
+            Statement::Explain(_) => refuse(
+                ErrorCode::Unsupported,
+                "EXPLAIN of a plan is not for private tables",
+                "EXPLAIN PRIVACY SELECT … says what a question would release and cost.",
+            ),
+            other => Err(only_select(
+                other
+                    .to_string()
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or("this"),
+            )),
+        }
+    }
+
+    /// Names that the regions mean different things by are refused with the reason.
+    fn check_tables(&self, statement: &Statement) -> Result<(), Refusal> {
+        let references = self
+            .state
+            .resolve_table_references(statement)
+            .map_err(|error| planning(error, &self.names))?;
+        for reference in references {
+            let name = match &reference {
+                TableReference::Bare { table } => table,
+                _ => continue,
+            };
+            if let Some(conflict) = self.catalogue.conflicts.get(name.as_ref()) {
+                return refuse(
+                    ErrorCode::RegionsDisagree,
+                    conflict.clone(),
+                    "The owners have to agree on it before it can be asked across regions.",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn only_select(what: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::Unsupported,
+        format!("only SELECT is answered, not `{what}`"),
+        "Ask an aggregate: SELECT COUNT(*) FROM …",
+    )
+}
