@@ -376,4 +376,4 @@ fn use_local_tables(plan: LogicalPlan) -> Result<LogicalPlan, Refusal> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

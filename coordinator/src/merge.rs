@@ -1,0 +1,408 @@
+//! Vectors of several regions become one table: cells of the same group add, and so do the
+//! variances of their noises.
+
+use std::collections::HashMap;
+
+use prost::Message as _;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+use skerry_proto::{ErrorCode, Refusal, RegionId, Value, limit, wire};
+
+use crate::{
+    noise::{Noise, Sum},
+    refuse::refuse,
+};
+
+/// What one region answered to one question.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    /// Who.
+    pub region: RegionId,
+    /// What was promised.
+    pub quote: wire::Quote,
+    /// The released vector's exact bytes.
+    pub released: Vec<u8>,
+    /// Whether it was paid for now.
+    pub charged: bool,
+    /// What is left.
+    pub budget: Option<wire::Budget>,
+}
+
+/// One release over all regions that answered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Merged {
+    /// Key tuples, in the order in which the regions' quotes first list them.
+    pub keys: Vec<Vec<Value>>,
+    /// What each measure is; empty when no region was asked.
+    pub measures: Vec<wire::Measure>,
+    /// How each aggregate is made of the measures.
+    pub aggregates: Vec<wire::Aggregate>,
+    /// keys × measures, in the measures' units.
+    pub cells: Vec<Vec<f64>>,
+    parts: Vec<Part>,
+}
+
+/// One region's noise.
+#[derive(Debug, Clone)]
+struct Part {
+    /// In each measure's unit.
+    noise: Vec<Noise>,
+    /// Where each merged group is in this region's vector.
+    position: Vec<Option<usize>>,
+    groups: usize,
+    seed: [u8; 32],
+}
+
+/// A key that a region's quote lists twice, a vector of another length and the like.
+fn bad(region: &RegionId, what: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::RegionsDisagree,
+        format!("the answer of region `{region}` is not what its quote says: {what}"),
+        "Nothing was added up. The region's owner has to look at the node.",
+    )
+}
+
+/// The groups of a quote as plain values.
+fn keys(quote: &wire::Quote) -> Vec<Vec<Value>> {
+    quote
+        .groups
+        .iter()
+        .map(|group| group.keys.iter().map(Value::from).collect())
+        .collect()
+}
+
+/// The noise of one cell of a quote, in cell units.
+pub(crate) fn cell_noise(noise: &wire::Noise) -> Option<Noise> {
+    let scale = noise.scale as f64;
+    match noise.mechanism() {
+        wire::Mechanism::DiscreteLaplace => Some(Noise::Laplace { scale }),
+        wire::Mechanism::DiscreteGaussian => Some(Noise::Gaussian { sigma: scale }),
+        wire::Mechanism::Unspecified => None,
+    }
+    .filter(|_| noise.scale > 0)
+}
+
+/// Whether a quote can be worked with at all. `key_count` and `aggregates` are the plan's.
+pub(crate) fn check_quote(
+    region: &RegionId,
+    quote: &wire::Quote,
+    key_count: usize,
+    aggregates: usize,
+) -> Result<(), Refusal> {
+    let wrong = |what: &str| Err(bad(region, what));
+    if quote.region != region.as_str() {
+        return wrong("it is signed by another region");
+    }
+    if quote.groups.len() > limit::GROUPS
+        || quote.groups.len().saturating_mul(quote.measures.len()) > limit::CELLS
+    {
+        return wrong("too many cells");
+    }
+    if quote.groups.iter().any(|group| group.keys.len() != key_count) {
+        return wrong("a group with another number of keys");
+    }
+    if quote.aggregates.len() != aggregates {
+        return wrong("another number of aggregates");
+    }
+    for aggregate in &quote.aggregates {
+        let wanted: &[usize] = match aggregate.function() {
+            wire::AggregateFunction::Count => &[1],
+            wire::AggregateFunction::Sum => &[1, 2],
+            wire::AggregateFunction::Average => &[2],
+            wire::AggregateFunction::Unspecified => &[],
+        };
+        let known = |index: &u32| (*index as usize) < quote.measures.len();
+        if !wanted.contains(&aggregate.measures.len()) || !aggregate.measures.iter().all(known) {
+            return wrong("an aggregate that can't be finished");
+        }
+    }
+    for measure in &quote.measures {
+        let finite = [measure.step, measure.centre].iter().all(|x| x.is_finite());
+        if !finite || measure.step <= 0.0 {
+            return wrong("a measure without a unit");
+        }
+    }
+    if quote.noise.as_ref().and_then(cell_noise).is_none() {
+        return wrong("no noise");
+    }
+    Ok(())
+}
+
+/// Whether two regions measure the same: kinds, centres and bounds.
+pub(crate) fn agree(a: &wire::Quote, b: &wire::Quote) -> bool {
+    let frame = |m: &wire::Measure| (m.kind, m.centre, m.low, m.high, m.rows);
+    a.key_types == b.key_types
+        && a.aggregates == b.aggregates
+        && a.measures.iter().map(frame).eq(b.measures.iter().map(frame))
+}
+
+/// Bounds that hold for every region: the hull, measure by measure.
+pub(crate) fn hull<'a>(
+    quotes: impl IntoIterator<Item = &'a wire::Quote>,
+) -> Vec<wire::MeasureFrame> {
+    let mut frames: Vec<wire::MeasureFrame> = Vec::new();
+    for quote in quotes {
+        for (index, measure) in quote.measures.iter().enumerate() {
+            match frames.get_mut(index) {
+                None => frames.push(wire::MeasureFrame {
+                    low: measure.low,
+                    high: measure.high,
+                    rows: measure.rows,
+                }),
+                Some(frame) => {
+                    frame.low = frame.low.min(measure.low);
+                    frame.high = frame.high.max(measure.high);
+                    frame.rows = frame.rows.max(measure.rows);
+                }
+            }
+        }
+    }
+    frames
+}
+
+impl Merged {
+    /// Adds up. A group that one region doesn't have is exactly zero there, by its policy.
+    pub fn new(replies: &[Reply]) -> Result<Self, Refusal> {
+        let Some(first) = replies.first() else {
+            return Ok(Self::default());
+        };
+        let mut merged = Self {
+            measures: first.quote.measures.clone(),
+            aggregates: first.quote.aggregates.clone(),
+            ..Self::default()
+        };
+        let width = merged.measures.len();
+        let mut index: HashMap<Vec<Value>, usize> = HashMap::new();
+        // Whole cells, while all regions count in the same steps; they stay exact.
+        let mut whole: Vec<Vec<i128>> = Vec::new();
+        let mut same_steps = true;
+        for reply in replies {
+            let (region, quote) = (&reply.region, &reply.quote);
+            if !agree(&first.quote, quote) {
+                return refuse(
+                    ErrorCode::RegionsDisagree,
+                    format!("regions `{}` and `{region}` measure differently", first.region),
+                    "Ask by region: GROUP BY region.",
+                );
+            }
+            let released = wire::Released::decode(reply.released.as_slice())
+                .map_err(|_| bad(region, "bytes that can't be read"))?;
+            if released.region != region.as_str() {
+                return Err(bad(region, "it is signed by another region"));
+            }
+            let groups = keys(quote);
+            if released.cells.len() != groups.len() * width {
+                return Err(bad(region, "another number of cells"));
+            }
+            let noise = released.noise.as_ref().filter(|noise| Some(*noise) == quote.noise.as_ref());
+            let Some(noise) = noise.and_then(cell_noise) else {
+                return Err(bad(region, "other noise"));
+            };
+            let steps = quote.measures.iter().map(|measure| measure.step);
+            same_steps &= steps.clone().eq(merged.measures.iter().map(|measure| measure.step));
+            let mut position = vec![None; merged.keys.len()];
+            for (row, key) in groups.into_iter().enumerate() {
+                let at = *index.entry(key).or_insert_with_key(|key| {
+                    merged.keys.push(key.clone());
+                    merged.cells.push(vec![0.0; width]);
+                    whole.push(vec![0; width]);
+                    position.push(None);
+                    merged.keys.len() - 1
+                });
+                if position[at].replace(row).is_some() {
+                    return Err(bad(region, "a group twice"));
+                }
+                for (measure, step) in steps.clone().enumerate() {
+                    let cell = released.cells[row * width + measure];
+                    merged.cells[at][measure] += cell as f64 * step;
+                    whole[at][measure] += i128::from(cell);
+                }
+            }
+            merged.parts.push(Part {
+                noise: steps.map(|step| noise.times(step)).collect(),
+                position,
+                groups: quote.groups.len(),
+                seed: Sha256::digest(&reply.released).into(),
+            });
+        }
+        for part in &mut merged.parts {
+            part.position.resize(merged.keys.len(), None);
+        }
+        if same_steps {
+            for (cells, whole) in merged.cells.iter_mut().zip(whole) {
+                for ((cell, whole), measure) in cells.iter_mut().zip(whole).zip(&merged.measures) {
+                    *cell = whole as f64 * measure.step;
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    /// The noise in a weighted sum of one group's measures.
+    pub fn noise(&self, group: usize, weights: &[(usize, f64)]) -> Sum {
+        let mut sum = Sum::default();
+        for part in &self.parts {
+            if part.position.get(group).copied().flatten().is_some() {
+                for (measure, weight) in weights {
+                    sum.add(part.noise[*measure].times(*weight));
+                }
+            }
+        }
+        sum
+    }
+
+    /// Streams of draws. They start from the released bytes: the same release gives the same
+    /// draws, so that one that is used twice varies together, and a retry gets the same intervals.
+    pub fn draws(&self) -> Draws<'_> {
+        Draws {
+            merged: self,
+            streams: self
+                .parts
+                .iter()
+                .map(|part| ChaCha8Rng::from_seed(part.seed))
+                .collect(),
+        }
+    }
+}
+
+/// What the cells could have been, given what they are and how noise is drawn.
+pub(crate) struct Draws<'a> {
+    merged: &'a Merged,
+    streams: Vec<ChaCha8Rng>,
+}
+
+impl Draws<'_> {
+    /// The next draw: keys × measures, in the measures' units.
+    pub fn next(&mut self) -> Vec<Vec<f64>> {
+        let mut cells = self.merged.cells.clone();
+        for (part, stream) in self.merged.parts.iter().zip(&mut self.streams) {
+            // In the order of the region's own vector, whatever other regions have.
+            let noises: Vec<Vec<f64>> = (0..part.groups)
+                .map(|_| part.noise.iter().map(|noise| noise.draw(stream)).collect())
+                .collect();
+            for (row, position) in cells.iter_mut().zip(&part.position) {
+                if let Some(position) = position {
+                    for (cell, noise) in row.iter_mut().zip(&noises[*position]) {
+                        // The truth is what was released less the noise.
+                        *cell -= noise;
+                    }
+                }
+            }
+        }
+        cells
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A count per key, and its reply.
+    pub(crate) fn reply(region: &str, keys: &[i64], cells: &[i64], scale: u64) -> Reply {
+        let noise = wire::Noise {
+            mechanism: wire::Mechanism::DiscreteLaplace.into(),
+            scale,
+            sensitivity: 1,
+        };
+        let quote = wire::Quote {
+            region: region.into(),
+            key_types: vec![wire::DataType::Integer.into()],
+            groups: keys
+                .iter()
+                .map(|key| wire::Group {
+                    keys: vec![wire::Value::from(&Value::Integer(*key))],
+                })
+                .collect(),
+            measures: vec![wire::Measure {
+                kind: wire::MeasureKind::Persons.into(),
+                step: 0.5,
+                centre: 0.0,
+                low: 1.0,
+                high: 1.0,
+                rows: 1,
+            }],
+            aggregates: vec![wire::Aggregate {
+                function: wire::AggregateFunction::Count.into(),
+                measures: vec![0],
+                data_type: wire::DataType::Integer.into(),
+            }],
+            noise: Some(noise),
+            cost: None,
+            budget: None,
+        };
+        Reply {
+            region: region.parse().expect("region"),
+            released: wire::Released {
+                region: region.into(),
+                question_hash: vec![],
+                cells: cells.to_vec(),
+                noise: Some(noise),
+                cost: None,
+            }
+            .encode_to_vec(),
+            quote,
+            charged: true,
+            budget: None,
+        }
+    }
+
+    #[test]
+    fn groups_unite_and_cells_and_variances_add() {
+        let merged = Merged::new(&[
+            reply("a", &[1, 2], &[10, 20], 4),
+            reply("b", &[3, 2], &[30, 200], 2),
+        ])
+        .expect("merged");
+        let keys: Vec<_> = merged.keys.iter().map(|key| key[0].clone()).collect();
+        assert_eq!(keys, [1, 2, 3].map(Value::Integer));
+        assert_eq!(merged.cells, [[5.0], [110.0], [15.0]]);
+        // Variance of Laplace in units of half a count: 2 (b/2)².
+        let variance = |group| merged.noise(group, &[(0, 1.0)]).variance();
+        assert_eq!([variance(0), variance(1), variance(2)], [8.0, 10.0, 2.0]);
+    }
+
+    #[test]
+    fn draws_have_the_noise_and_repeat() {
+        let merged = Merged::new(&[reply("a", &[1], &[10], 4), reply("b", &[1], &[30], 2)])
+            .expect("merged");
+        let take = |n: usize| {
+            let mut draws = merged.draws();
+            (0..n).map(|_| draws.next()[0][0]).collect::<Vec<f64>>()
+        };
+        let draws = take(100_000);
+        let n = draws.len() as f64;
+        let mean = draws.iter().sum::<f64>() / n;
+        let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        assert!((mean - 20.0).abs() < 0.05, "{mean}");
+        assert!((variance / 10.0 - 1.0).abs() < 0.05, "{variance}");
+        assert_eq!(take(5), draws[..5]);
+    }
+
+    #[test]
+    fn a_vector_that_is_not_as_quoted_is_refused() {
+        let good = reply("a", &[1], &[10], 4);
+        let with = |change: &dyn Fn(&mut wire::Released)| {
+            let mut reply = good.clone();
+            let mut released = wire::Released::decode(reply.released.as_slice()).expect("bytes");
+            change(&mut released);
+            reply.released = released.encode_to_vec();
+            Merged::new(&[reply])
+        };
+        assert!(with(&|_| {}).is_ok());
+        assert!(with(&|r| r.cells.push(1)).is_err());
+        assert!(with(&|r| r.region = "b".into()).is_err());
+        assert!(with(&|r| r.noise = None).is_err());
+        assert!(Merged::new(&[reply("a", &[1, 1], &[1, 2], 4)]).is_err());
+        let mut other = reply("b", &[1], &[10], 4);
+        other.quote.measures[0].centre = 3.0;
+        assert!(Merged::new(&[good.clone(), other]).is_err());
+        let mut none = good.quote.clone();
+        none.noise = None;
+        let a: RegionId = "a".parse().expect("region");
+        assert!(check_quote(&a, &good.quote, 1, 1).is_ok());
+        assert!(check_quote(&a, &none, 1, 1).is_err());
+        assert!(check_quote(&a, &good.quote, 2, 1).is_err());
+        assert!(check_quote(&a, &good.quote, 1, 2).is_err());
+    }
+}
