@@ -81,14 +81,18 @@ pub(crate) fn table(
         columns.push(concat(&repeated)?);
     }
     for measure in 0..merged.measures.len() {
-        let cells = draws.iter().flat_map(|(_, cells)| cells.iter().map(|row| row[measure]));
+        let cells = draws
+            .iter()
+            .flat_map(|(_, cells)| cells.iter().map(|row| row[measure]));
         fields.push(Field::new(format!("m{measure}"), DataType::Float64, false));
         columns.push(Arc::new(Float64Array::from_iter_values(cells)));
     }
     let numbers = draws.iter().flat_map(|_| 0..groups as i64);
     fields.push(Field::new(ROW, DataType::Int64, false));
     columns.push(Arc::new(Int64Array::from_iter_values(numbers)));
-    let draw = draws.iter().flat_map(|(draw, _)| std::iter::repeat_n(*draw, groups));
+    let draw = draws
+        .iter()
+        .flat_map(|(draw, _)| std::iter::repeat_n(*draw, groups));
     fields.push(Field::new(DRAW, DataType::Int64, false));
     columns.push(Arc::new(Int64Array::from_iter_values(draw)));
     let schema = Arc::new(Schema::new(fields));
@@ -157,28 +161,28 @@ fn finished(
         (wire::AggregateFunction::Average, [sum, count]) => {
             // Fewer than no rows is no average; the noise can make it so.
             let average = centre(*sum) + cell(*sum) / cell(*count);
-            when(
-                cell(*count).gt(lit(0.0)),
-                cast(average, data_type.clone()),
-            )
-            .end()
+            when(cell(*count).gt(lit(0.0)), cast(average, data_type.clone())).end()
         }
         (_, [sum]) => Ok(whole(cell(*sum))),
         (_, [sum, count]) => Ok(whole(cell(*sum) + centre(*sum) * cell(*count))),
-        _ => Err(DataFusionError::Internal("an aggregate of no measure".to_owned())),
+        _ => Err(DataFusionError::Internal(
+            "an aggregate of no measure".to_owned(),
+        )),
     }
 }
 
 /// An aggregate that is a weighted sum of measures and so has exact quantiles: its weights.
 /// Nothing for an average.
-pub(crate) fn weights(merged: &Merged, aggregate: usize) -> Option<Vec<(usize, f64)>> {
-    let aggregate = merged.aggregates.get(aggregate)?;
+pub(crate) fn weights(
+    aggregate: &wire::Aggregate,
+    measures: &[wire::Measure],
+) -> Option<Vec<(usize, f64)>> {
     match (aggregate.function(), aggregate.measures.as_slice()) {
         (wire::AggregateFunction::Count | wire::AggregateFunction::Sum, [sum]) => {
             Some(vec![(*sum as usize, 1.0)])
         }
         (wire::AggregateFunction::Sum, [sum, count]) => {
-            let centre = merged.measures.get(*sum as usize)?.centre;
+            let centre = measures.get(*sum as usize)?.centre;
             Some(vec![(*sum as usize, 1.0), (*count as usize, centre)])
         }
         _ => None,
@@ -187,7 +191,11 @@ pub(crate) fn weights(merged: &Merged, aggregate: usize) -> Option<Vec<(usize, f
 
 /// All columns of a plan, as expressions.
 pub(crate) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
-    plan.schema().columns().into_iter().map(Expr::Column).collect()
+    plan.schema()
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect()
 }
 
 /// Adds `expr AS name` to a plan's columns.

@@ -64,8 +64,8 @@ impl ScalarUDFImpl for RowIdentity {
             row.as_ref().hash(&mut hasher);
             hasher.finish().cast_signed()
         });
-        Ok(ColumnarValue::Array(Arc::new(Int64Array::from_iter_values(
-            hashes,
-        ))))
+        Ok(ColumnarValue::Array(Arc::new(
+            Int64Array::from_iter_values(hashes),
+        )))
     }
 }

@@ -1,21 +1,36 @@
 #![doc = include_str!("../README.md")]
 
+pub mod answer;
+pub mod client;
 pub mod config;
+pub mod question;
 
+mod caller;
 mod catalogue;
+mod dispatch;
+mod explain;
 mod federated_table;
 mod finish;
+mod flight;
 mod frontier;
 mod identity;
 mod lineage;
+mod local;
 mod merge;
 mod noise;
 mod options;
 mod plan;
+mod prune;
 mod refuse;
 mod regions;
+mod server;
+mod service;
 mod session;
+mod store;
 mod taint;
 mod total;
 mod uncertainty;
 mod widen;
+
+pub use flight::{ACTION_BUDGET, ACTION_CATALOGUE};
+pub use server::{RunningCoordinator, serve};

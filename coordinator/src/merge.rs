@@ -99,7 +99,11 @@ pub(crate) fn check_quote(
     {
         return wrong("too many cells");
     }
-    if quote.groups.iter().any(|group| group.keys.len() != key_count) {
+    if quote
+        .groups
+        .iter()
+        .any(|group| group.keys.len() != key_count)
+    {
         return wrong("a group with another number of keys");
     }
     if quote.aggregates.len() != aggregates {
@@ -134,7 +138,10 @@ pub(crate) fn agree(a: &wire::Quote, b: &wire::Quote) -> bool {
     let frame = |m: &wire::Measure| (m.kind, m.centre, m.low, m.high, m.rows);
     a.key_types == b.key_types
         && a.aggregates == b.aggregates
-        && a.measures.iter().map(frame).eq(b.measures.iter().map(frame))
+        && a.measures
+            .iter()
+            .map(frame)
+            .eq(b.measures.iter().map(frame))
 }
 
 /// Bounds that hold for every region: the hull, measure by measure.
@@ -182,7 +189,10 @@ impl Merged {
             if !agree(&first.quote, quote) {
                 return refuse(
                     ErrorCode::RegionsDisagree,
-                    format!("regions `{}` and `{region}` measure differently", first.region),
+                    format!(
+                        "regions `{}` and `{region}` measure differently",
+                        first.region
+                    ),
                     "Ask by region: GROUP BY region.",
                 );
             }
@@ -195,12 +205,17 @@ impl Merged {
             if released.cells.len() != groups.len() * width {
                 return Err(bad(region, "another number of cells"));
             }
-            let noise = released.noise.as_ref().filter(|noise| Some(*noise) == quote.noise.as_ref());
+            let noise = released
+                .noise
+                .as_ref()
+                .filter(|noise| Some(*noise) == quote.noise.as_ref());
             let Some(noise) = noise.and_then(cell_noise) else {
                 return Err(bad(region, "other noise"));
             };
             let steps = quote.measures.iter().map(|measure| measure.step);
-            same_steps &= steps.clone().eq(merged.measures.iter().map(|measure| measure.step));
+            same_steps &= steps
+                .clone()
+                .eq(merged.measures.iter().map(|measure| measure.step));
             let mut position = vec![None; merged.keys.len()];
             for (row, key) in groups.into_iter().enumerate() {
                 let at = *index.entry(key).or_insert_with_key(|key| {
@@ -364,8 +379,8 @@ pub(crate) mod tests {
 
     #[test]
     fn draws_have_the_noise_and_repeat() {
-        let merged = Merged::new(&[reply("a", &[1], &[10], 4), reply("b", &[1], &[30], 2)])
-            .expect("merged");
+        let merged =
+            Merged::new(&[reply("a", &[1], &[10], 4), reply("b", &[1], &[30], 2)]).expect("merged");
         let take = |n: usize| {
             let mut draws = merged.draws();
             (0..n).map(|_| draws.next()[0][0]).collect::<Vec<f64>>()

@@ -111,7 +111,11 @@ impl Sum {
         let furthest = (1.0 / (1.0 - level)).sqrt();
         let step = 2.0 * PI / (furthest + 30.0);
         let transformed = |t: f64| {
-            let product: f64 = self.laplace.iter().map(|b| 1.0 + (b / sd * t).powi(2)).product();
+            let product: f64 = self
+                .laplace
+                .iter()
+                .map(|b| 1.0 + (b / sd * t).powi(2))
+                .product();
             (-0.5 * self.gaussian_variance / (sd * sd) * t * t).exp() / product
         };
         let mut terms = Vec::new();

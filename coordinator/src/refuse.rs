@@ -78,7 +78,7 @@ pub(crate) fn planning(error: DataFusionError, tables: &[String]) -> Refusal {
                 .and_then(|rest| rest.strip_suffix("' not found"));
             match missing {
                 Some(full) => {
-                    let name = full.strip_prefix("datafusion.public.").unwrap_or(full);
+                    let name = full.strip_prefix("skerry.public.").unwrap_or(full);
                     Refusal::new(
                         ErrorCode::UnknownTable,
                         format!("there is no table `{name}`"),

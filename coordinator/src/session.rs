@@ -20,6 +20,10 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
+/// The name that all tables are under.
+pub(crate) const CATALOG: &str = "skerry";
+/// The name that all tables are under, after that of the catalogue.
+pub(crate) const SCHEMA: &str = "public";
 /// What the part above the frontiers may use at most.
 const MEMORY_BYTES: usize = 1 << 30;
 
@@ -29,6 +33,7 @@ pub(crate) fn state<'a>(
 ) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_information_schema(false);
     let options = config.options_mut();
     options.execution.enable_recursive_ctes = false;

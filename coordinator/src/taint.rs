@@ -77,15 +77,27 @@ pub(crate) fn taint(plan: &LogicalPlan, frontiers: &[Frontier]) -> Taint {
         }
         LogicalPlan::Union(_) => Taint {
             columns: (0..width)
-                .map(|at| below.iter().any(|taint| taint.columns.get(at).copied().unwrap_or(true)))
+                .map(|at| {
+                    below
+                        .iter()
+                        .any(|taint| taint.columns.get(at).copied().unwrap_or(true))
+                })
                 .collect(),
             rows,
         },
         LogicalPlan::Join(join) => {
             let right = &below[1];
-            let on = join.on.iter().any(|(l, r)| touches(l) || right.touches(r, inputs[1]));
+            let on = join
+                .on
+                .iter()
+                .any(|(l, r)| touches(l) || right.touches(r, inputs[1]));
             let both = Taint {
-                columns: first.columns.iter().chain(&right.columns).copied().collect(),
+                columns: first
+                    .columns
+                    .iter()
+                    .chain(&right.columns)
+                    .copied()
+                    .collect(),
                 rows,
             };
             let filter = join.filter.as_ref().is_some_and(|filter| {
@@ -131,7 +143,10 @@ pub(crate) fn plain(plan: &LogicalPlan, frontiers: &[Frontier]) -> Vec<Option<(u
     if let Some(released) = Released::of(plan) {
         let keys = frontiers.get(released.frontier).map_or(0, Frontier::keys);
         return (0..width)
-            .map(|at| at.checked_sub(keys).map(|aggregate| (released.frontier, aggregate)))
+            .map(|at| {
+                at.checked_sub(keys)
+                    .map(|aggregate| (released.frontier, aggregate))
+            })
             .collect();
     }
     match plan {
@@ -157,9 +172,10 @@ pub(crate) fn plain(plan: &LogicalPlan, frontiers: &[Frontier]) -> Vec<Option<(u
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
-        | LogicalPlan::SubqueryAlias(_) => {
-            plan.inputs().first().map_or_else(|| vec![None; width], |input| plain(input, frontiers))
-        }
+        | LogicalPlan::SubqueryAlias(_) => plan
+            .inputs()
+            .first()
+            .map_or_else(|| vec![None; width], |input| plain(input, frontiers)),
         _ => vec![None; width],
     }
 }

@@ -82,9 +82,8 @@ pub(crate) async fn answer(
         if !figures[at].noisy || !batch.column(at).data_type().is_numeric() {
             continue;
         }
-        let exact = plain[at].and_then(|(frontier, aggregate)| {
-            exact(merged.get(frontier)?, aggregate, &rows)
-        });
+        let exact = plain[at]
+            .and_then(|(frontier, aggregate)| exact(merged.get(frontier)?, aggregate, &rows));
         match exact {
             Some(intervals) => figures[at].intervals = Some(intervals),
             None => drawn.push(at),
@@ -109,7 +108,10 @@ pub(crate) async fn answer(
             && column.data_type().is_integer()
         {
             let outwards = |bounds: &mut Vec<Option<f64>>, round: fn(f64) -> f64| {
-                bounds.iter_mut().flatten().for_each(|bound| *bound = round(*bound));
+                bounds
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|bound| *bound = round(*bound));
             };
             outwards(&mut intervals.low, f64::floor);
             outwards(&mut intervals.high, f64::ceil);
@@ -171,13 +173,16 @@ fn int64(batch: &RecordBatch, at: usize) -> Result<&Int64Array> {
 
 /// Exact intervals of plain figures; a row's identity is then its place in the release.
 fn exact(merged: &Merged, aggregate: usize, rows: &[i64]) -> Option<Intervals> {
-    let weights = finish::weights(merged, aggregate)?;
+    let weights = finish::weights(merged.aggregates.get(aggregate)?, &merged.measures)?;
     let mut known: HashMap<Vec<u64>, f64> = HashMap::new();
     let mut intervals = Intervals::default();
     for row in rows {
         let group = usize::try_from(*row).ok()?;
         let cells = merged.cells.get(group)?;
-        let value: f64 = weights.iter().map(|(measure, weight)| cells[*measure] * weight).sum();
+        let value: f64 = weights
+            .iter()
+            .map(|(measure, weight)| cells[*measure] * weight)
+            .sum();
         let noise = merged.noise(group, &weights);
         let half_width = *known
             .entry(noise.key())
@@ -329,7 +334,12 @@ impl Samples {
         let mut bounds = Vec::new();
         for (slot, values) in self.values.iter_mut().enumerate() {
             let expected = draws * self.sharing[slot];
-            bounds.push(values.iter_mut().map(|v| interval(v, expected)).collect::<Vec<_>>());
+            bounds.push(
+                values
+                    .iter_mut()
+                    .map(|v| interval(v, expected))
+                    .collect::<Vec<_>>(),
+            );
         }
         for slot in self.slot_of_row {
             for (intervals, (low, high, sd)) in found.iter_mut().zip(&bounds[slot]) {

@@ -87,7 +87,9 @@ impl Widener<'_> {
         let Some((draws, draw)) = self.scan_draws()? else {
             return Ok(numbered);
         };
-        let plan = LogicalPlanBuilder::from(draws).cross_join(numbered.plan)?.build()?;
+        let plan = LogicalPlanBuilder::from(draws)
+            .cross_join(numbered.plan)?
+            .build()?;
         Ok(Wide {
             plan,
             draw: Some(draw),
@@ -332,8 +334,10 @@ impl Widener<'_> {
         let top = top && join.join_type == Inner;
         // A public side whose rows come out even unmatched has to be there in every draw.
         let keeps_left = matches!(join.join_type, Left | Full | LeftSemi | LeftAnti | LeftMark);
-        let keeps_right =
-            matches!(join.join_type, Right | Full | RightSemi | RightAnti | RightMark);
+        let keeps_right = matches!(
+            join.join_type,
+            Right | Full | RightSemi | RightAnti | RightMark
+        );
         let mut side = |plan: Arc<LogicalPlan>, kept: bool| {
             if has_release(&plan) {
                 self.wide(own(plan), top)

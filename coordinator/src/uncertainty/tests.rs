@@ -7,15 +7,16 @@ use rand_chacha::ChaCha8Rng;
 use skerry_proto::{Value, wire};
 
 use super::*;
-use crate::{
-    frontier::tests::planner,
-    merge::Reply,
-    noise::Noise,
-    plan::Planned,
-};
+use crate::{frontier::tests::planner, merge::Reply, noise::Noise, plan::Planned};
 
 /// A quote for `COUNT(*), SUM(cost), AVG(cost)` or a prefix of it over sites 1 to 3.
-fn reply(true_cells: &[[f64; 2]], sites: &[i64], frontier: &Frontier, scale: f64, rng: &mut ChaCha8Rng) -> Reply {
+fn reply(
+    true_cells: &[[f64; 2]],
+    sites: &[i64],
+    frontier: &Frontier,
+    scale: f64,
+    rng: &mut ChaCha8Rng,
+) -> Reply {
     let step = 1.0 / 1024.0;
     let measure = |kind: wire::MeasureKind, centre: f64| wire::Measure {
         kind: kind.into(),
@@ -66,11 +67,19 @@ fn reply(true_cells: &[[f64; 2]], sites: &[i64], frontier: &Frontier, scale: f64
         region: "a".parse().expect("region"),
         quote: wire::Quote {
             region: "a".into(),
-            key_types: if keyed { vec![wire::DataType::Integer.into()] } else { vec![] },
+            key_types: if keyed {
+                vec![wire::DataType::Integer.into()]
+            } else {
+                vec![]
+            },
             groups: sites
                 .iter()
                 .map(|site| wire::Group {
-                    keys: if keyed { vec![wire::Value::from(&Value::Integer(*site))] } else { vec![] },
+                    keys: if keyed {
+                        vec![wire::Value::from(&Value::Integer(*site))]
+                    } else {
+                        vec![]
+                    },
                 })
                 .collect(),
             measures: vec![
@@ -110,7 +119,9 @@ async fn asked(
             Merged::new(&[reply]).expect("merged")
         })
         .collect();
-    answer(state, &planned.upper, &planned.frontiers, &merged).await.expect("answer")
+    answer(state, &planned.upper, &planned.frontiers, &merged)
+        .await
+        .expect("answer")
 }
 
 /// The answer of one statement at a small noise, its noisy columns starred.
@@ -129,7 +140,10 @@ async fn shown(sql: &str) -> String {
     for (figure, column) in figures.iter().zip(batch.columns()) {
         if let Some(intervals) = &figure.intervals {
             let values = cast(column, &DataType::Float64).expect("number");
-            let values = values.as_any().downcast_ref::<Float64Array>().expect("number");
+            let values = values
+                .as_any()
+                .downcast_ref::<Float64Array>()
+                .expect("number");
             for (row, value) in values.iter().enumerate() {
                 let (Some(low), Some(high), Some(value)) =
                     (intervals.low[row], intervals.high[row], value)
@@ -142,7 +156,11 @@ async fn shown(sql: &str) -> String {
         }
     }
     let rounded = pretty_format_batches(&[batch]).expect("table").to_string();
-    let body: Vec<&str> = rounded.lines().skip(3).filter(|line| line.starts_with('|')).collect();
+    let body: Vec<&str> = rounded
+        .lines()
+        .skip(3)
+        .filter(|line| line.starts_with('|'))
+        .collect();
     format!("{}\n{}", names.join(" "), body.join("\n"))
 }
 
@@ -275,14 +293,19 @@ async fn coverage(sql: &str, scale: f64, truth: &[f64], seeds: u64) -> Vec<f64> 
     let mut held = vec![0_u32; truth.len()];
     for seed in 0..seeds {
         let (_, figures) = asked(&planned, planner.state(), scale, seed).await;
-        let intervals = figures.last().and_then(|f| f.intervals.as_ref()).expect("intervals");
+        let intervals = figures
+            .last()
+            .and_then(|f| f.intervals.as_ref())
+            .expect("intervals");
         for (row, truth) in truth.iter().enumerate() {
             let low = intervals.low[row].unwrap_or(f64::NEG_INFINITY);
             let high = intervals.high[row].unwrap_or(f64::INFINITY);
             held[row] += u32::from(low <= *truth && *truth <= high);
         }
     }
-    held.into_iter().map(|held| f64::from(held) / seeds as f64).collect()
+    held.into_iter()
+        .map(|held| f64::from(held) / seeds as f64)
+        .collect()
 }
 
 #[tokio::test]
@@ -290,7 +313,11 @@ async fn intervals_of_ratios_cover() {
     // AVG: 50 + S / n. At a scale of 20, a count of 90 is known to ± 60.
     let averages: Vec<f64> = TRUTH.iter().map(|[n, s]| 50.0 + s / n).collect();
     let sql = "SELECT site, AVG(cost) AS c FROM visits GROUP BY site ORDER BY site";
-    for (row, rate) in coverage(sql, 20.0, &averages, 300).await.into_iter().enumerate() {
+    for (row, rate) in coverage(sql, 20.0, &averages, 300)
+        .await
+        .into_iter()
+        .enumerate()
+    {
         // 300 cases of 0.95: three standard errors are 0.038.
         assert!(rate > 0.91, "row {row}: {rate}");
     }

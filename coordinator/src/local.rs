@@ -1,0 +1,111 @@
+//! The coordinator's own public tables, read once at the start.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::{
+    arrow::{
+        array::RecordBatch,
+        compute::cast,
+        datatypes::{DataType as ArrowType, Field, Schema},
+    },
+    catalog::TableProvider,
+    common::{DataFusionError, Result},
+    datasource::MemTable,
+    prelude::{CsvReadOptions, ParquetReadOptions, SessionContext},
+};
+use skerry_proto::DataType;
+
+use crate::{
+    config::{ConfigError, PublicTable},
+    federated_table::arrow_type,
+};
+
+/// Reads the tables into memory.
+pub(crate) async fn load(
+    tables: &[PublicTable],
+) -> std::result::Result<BTreeMap<String, Arc<dyn TableProvider>>, ConfigError> {
+    let mut loaded: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+    for table in tables {
+        let read = read(table).await.map_err(|error| {
+            ConfigError(format!(
+                "table `{}`, {}: {}",
+                table.name,
+                table.path.display(),
+                error.strip_backtrace()
+            ))
+        })?;
+        loaded.insert(table.name.clone(), read);
+    }
+    Ok(loaded)
+}
+
+async fn read(table: &PublicTable) -> Result<Arc<dyn TableProvider>> {
+    let context = SessionContext::new();
+    let path = table.path.to_string_lossy().into_owned();
+    let kind = table
+        .path
+        .extension()
+        .and_then(|extension| extension.to_str());
+    let frame = match kind {
+        Some("csv") => context.read_csv(path, CsvReadOptions::new()).await?,
+        Some("parquet") => {
+            context
+                .read_parquet(path, ParquetReadOptions::default())
+                .await?
+        }
+        _ => {
+            return Err(DataFusionError::Configuration(
+                "a public table is a .csv or .parquet file".to_owned(),
+            ));
+        }
+    };
+    let batches = frame.collect().await?;
+    let Some(first) = batches.first() else {
+        return Err(DataFusionError::Configuration(
+            "the file has no rows".to_owned(),
+        ));
+    };
+    let fields = first
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let data_type = widened(field.data_type()).ok_or_else(|| {
+                DataFusionError::Configuration(format!(
+                    "column `{}` is {}, which is not used here",
+                    field.name(),
+                    field.data_type()
+                ))
+            })?;
+            Ok(Field::new(field.name(), arrow_type(data_type), true))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let schema = Arc::new(Schema::new(fields));
+    let batches = batches
+        .iter()
+        .map(|batch| {
+            let columns = batch
+                .columns()
+                .iter()
+                .zip(schema.fields())
+                .map(|(column, field)| cast(column, field.data_type()))
+                .collect::<std::result::Result<Vec<_>, _>>()?;
+            Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![batches])?))
+}
+
+/// The type that a file's type is read as, as nodes do it.
+fn widened(data_type: &ArrowType) -> Option<DataType> {
+    match data_type {
+        ArrowType::Boolean => Some(DataType::Boolean),
+        t if t.is_integer() => Some(DataType::Integer),
+        t if t.is_floating() || t.is_decimal() => Some(DataType::Float),
+        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => Some(DataType::Text),
+        ArrowType::Dictionary(_, inner) => widened(inner),
+        ArrowType::Date32 | ArrowType::Date64 => Some(DataType::Date),
+        ArrowType::Timestamp(..) => Some(DataType::Timestamp),
+        _ => None,
+    }
+}

@@ -1,0 +1,92 @@
+//! A running coordinator.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+
+use crate::{
+    config::{ConfigError, CoordinatorConfig},
+    flight::{Front, MESSAGE_BYTES},
+    local,
+    regions::{self, read_pem},
+    service::Coordinator,
+};
+
+/// A coordinator that answers. It stops when this is dropped.
+pub struct RunningCoordinator {
+    /// Where it listens; the real port if the configured one was 0.
+    pub address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl RunningCoordinator {
+    /// Stops taking calls, waits for those that run, and ends.
+    pub async fn shutdown(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = (&mut self.serving).await;
+    }
+
+    /// Waits until it ends by itself, which it does only when something is wrong.
+    pub async fn finished(&mut self) -> String {
+        match (&mut self.serving).await {
+            Ok(Ok(())) => "stopped".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// Starts a coordinator: binds its address, reads its tables, and answers from then on. Nodes
+/// are connected to when they are first needed.
+pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, ConfigError> {
+    let listen = config.listen;
+    let wrong = |error: &dyn std::fmt::Display| ConfigError(format!("listen `{listen}`: {error}"));
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(
+            read_pem(&config.tls.certificate)?,
+            read_pem(&config.tls.key)?,
+        ))
+        .client_ca_root(Certificate::from_pem(read_pem(
+            &config.tls.researcher_authority,
+        )?))
+        .client_auth_optional(false);
+    let regions = regions::connect(&config)?;
+    let tables = local::load(&config.tables).await?;
+    let coordinator = Coordinator::new(regions, tables, config.regions_per_person, config.deadline);
+    let front =
+        Front::new(Arc::new(coordinator)).map_err(|error| ConfigError(error.to_string()))?;
+
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| wrong(&error))?;
+    let address = listener.local_addr().map_err(|error| wrong(&error))?;
+    let mut server = Server::builder()
+        .tls_config(tls)
+        .map_err(|error| ConfigError(format!("keys and certificates: {error}")))?
+        .tcp_nodelay(true);
+    let service = FlightServiceServer::new(front)
+        .max_decoding_message_size(1024 * 1024)
+        .max_encoding_message_size(MESSAGE_BYTES);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        server
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+                // A dropped sender stops it as well.
+                let _ = stopped.await;
+            })
+            .await
+    });
+    tracing::info!(%address, "the coordinator answers");
+    Ok(RunningCoordinator {
+        address,
+        stop: Some(stop),
+        serving,
+    })
+}

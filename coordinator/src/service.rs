@@ -1,0 +1,418 @@
+//! One statement from text to answer, in the order of its stages.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use datafusion::catalog::TableProvider;
+use futures::future::join_all;
+use serde_json::{Map, Value as Json, json};
+use skerry_proto::{Delta, Epsilon, ErrorCode, ProjectId, QueryId, Refusal, RegionId, wire};
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::{
+    answer::{Answer, PrivacyRecord, RegionRecord, RegionsRecord, nano},
+    catalogue::Catalogue,
+    dispatch::{self, Asked, Terms},
+    explain,
+    merge::{Merged, Reply},
+    options,
+    plan::{Planned, Planner},
+    question::{DEFAULT_PROJECT, Question},
+    refuse::{above, or_above, refuse},
+    regions::Region,
+    uncertainty::{self, Figure},
+};
+
+/// How long a catalogue is believed before the nodes are asked again.
+const CATALOGUE_AGE: Duration = Duration::from_secs(5);
+/// How long a node may take to tell its catalogue.
+const CATALOGUE_DEADLINE: Duration = Duration::from_secs(5);
+/// Statements that are computed with at once, after their releases.
+const AT_ONCE: usize = 4;
+
+/// The coordinator without its front.
+pub(crate) struct Coordinator {
+    regions: Vec<Region>,
+    local: BTreeMap<String, Arc<dyn TableProvider>>,
+    regions_per_person: u32,
+    deadline: Duration,
+    known: Mutex<Option<Known>>,
+    computing: Semaphore,
+}
+
+/// The nodes' catalogues as last heard.
+#[derive(Clone)]
+struct Known {
+    at: Instant,
+    catalogue: Arc<Catalogue>,
+    planner: Arc<Planner>,
+    missing: Vec<RegionId>,
+}
+
+impl Coordinator {
+    /// A coordinator over these regions.
+    pub fn new(
+        regions: Vec<Region>,
+        local: BTreeMap<String, Arc<dyn TableProvider>>,
+        regions_per_person: u32,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            regions,
+            local,
+            regions_per_person,
+            deadline,
+            known: Mutex::new(None),
+            computing: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    /// Answers a statement, or says why not.
+    pub async fn answer(&self, question: &Question) -> Result<Answer, Refusal> {
+        let deadline = Instant::now() + self.deadline;
+        let statement = options::take(&question.sql)?;
+        let explain = statement.explain || question.explain;
+        let terms = terms(question, &statement, deadline)?;
+        let known = self.known().await?;
+        let planned = known.planner.plan(&statement.sql).await?;
+        if planned.frontiers.is_empty() && !explain {
+            return self
+                .compute(&known, &planned, terms, Asked::nothing())
+                .await;
+        }
+        let quoted = dispatch::quote(&self.regions, &planned.frontiers, &terms).await?;
+        if explain {
+            return self.explained(&planned, &quoted, &terms);
+        }
+        if quoted.frontiers.iter().any(|(_, quotes)| quotes.is_empty()) {
+            return Err(dispatch::told_missing(&quoted.missing, &terms, false));
+        }
+        let asked = dispatch::release(&self.regions, quoted, &terms).await?;
+        self.compute(&known, &planned, terms, asked).await
+    }
+
+    /// Merges what was released and does the rest of the statement.
+    async fn compute(
+        &self,
+        known: &Known,
+        planned: &Planned,
+        terms: Terms,
+        asked: Asked,
+    ) -> Result<Answer, Refusal> {
+        let merged = asked
+            .replies
+            .iter()
+            .map(|replies| Merged::new(replies))
+            .collect::<Result<Vec<_>, _>>()?;
+        let _turn = self.computing.acquire().await.map_err(|_| closing())?;
+        let (batch, figures) = or_above(
+            uncertainty::answer(
+                known.planner.state(),
+                &planned.upper,
+                &planned.frontiers,
+                &merged,
+            )
+            .await,
+        )?;
+        let fields = planned.upper.schema().fields();
+        let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+        let privacy = self.privacy(&terms, &asked.replies);
+        let regions = RegionsRecord {
+            answered: self.in_order(|id| {
+                asked
+                    .replies
+                    .iter()
+                    .flatten()
+                    .any(|reply| reply.region == *id)
+            }),
+            missing: self.in_order(|id| asked.missing.contains_key(id)),
+        };
+        Answer::new(&batch, &names, &figures, terms.query_id, privacy, regions)
+            .map_err(|error| above(&error.into()))
+    }
+
+    fn explained(
+        &self,
+        planned: &Planned,
+        quoted: &dispatch::Quoted,
+        terms: &Terms,
+    ) -> Result<Answer, Refusal> {
+        let batch = explain::explain(&planned.frontiers, quoted).map_err(|e| above(&e.into()))?;
+        let names: Vec<String> = batch
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        let figures: Vec<Figure> = names
+            .iter()
+            .map(|_| Figure {
+                noisy: false,
+                intervals: None,
+            })
+            .collect();
+        let quoting = |id: &RegionId| {
+            quoted
+                .frontiers
+                .iter()
+                .any(|(_, quotes)| quotes.iter().any(|(region, _)| region == id))
+        };
+        let regions = RegionsRecord {
+            answered: self.in_order(quoting),
+            missing: self.in_order(|id| quoted.missing.contains_key(id)),
+        };
+        let privacy = PrivacyRecord {
+            regions_per_person: self.regions_per_person,
+            ..PrivacyRecord::default()
+        };
+        let id = terms.query_id.clone();
+        Answer::new(&batch, &names, &figures, id, privacy, regions)
+            .map_err(|error| above(&error.into()))
+    }
+
+    fn in_order(&self, wanted: impl Fn(&RegionId) -> bool) -> Vec<RegionId> {
+        self.regions
+            .iter()
+            .map(|region| region.id.clone())
+            .filter(|id| wanted(id))
+            .collect()
+    }
+
+    fn privacy(&self, terms: &Terms, replies: &[Vec<Reply>]) -> PrivacyRecord {
+        let mut regions = Map::new();
+        for region in &self.regions {
+            let of_region: Vec<&Reply> = replies
+                .iter()
+                .flatten()
+                .filter(|reply| reply.region == region.id)
+                .collect();
+            if of_region.is_empty() {
+                continue;
+            }
+            if let Ok(record) = serde_json::to_value(region_record(&of_region)) {
+                regions.insert(region.id.to_string(), record);
+            }
+        }
+        let (epsilon, delta) = if regions.is_empty() {
+            (0.0, 0.0)
+        } else {
+            (terms.epsilon.to_f64(), terms.delta.to_f64())
+        };
+        let k = f64::from(self.regions_per_person);
+        PrivacyRecord {
+            epsilon,
+            delta,
+            regions_per_person: self.regions_per_person,
+            epsilon_for_a_person_in_k_regions: epsilon * k,
+            delta_for_a_person_in_k_regions: delta * k,
+            regions,
+        }
+    }
+
+    /// The tables, for people.
+    pub async fn catalogue(&self) -> Result<Json, Refusal> {
+        let known = self.known().await?;
+        Ok(known.catalogue.to_json(&known.missing))
+    }
+
+    /// The catalogue itself.
+    pub async fn tables(&self) -> Result<Arc<Catalogue>, Refusal> {
+        Ok(self.known().await?.catalogue)
+    }
+
+    /// What a project has left in each region.
+    pub async fn budget(&self, project: &ProjectId) -> Result<Json, Refusal> {
+        let calls = self
+            .regions
+            .iter()
+            .map(|region| region.node.budget(project, self.deadline));
+        let mut regions = Map::new();
+        let mut missing = Vec::new();
+        for (region, budget) in self.regions.iter().zip(join_all(calls).await) {
+            match budget {
+                Ok(budget) => {
+                    regions.insert(
+                        region.id.to_string(),
+                        json!({
+                            "project": budget.project.as_ref().map(allowance),
+                            "total": budget.total.as_ref().map(allowance),
+                        }),
+                    );
+                }
+                Err(refusal) => {
+                    tracing::warn!(region = %region.id, %refusal, "no budget");
+                    missing.push(region.id.clone());
+                }
+            }
+        }
+        Ok(json!({ "project": project, "regions": regions, "missing": missing }))
+    }
+
+    /// The nodes' catalogues, asked again when they are old. A region that doesn't answer now
+    /// keeps what it last said.
+    async fn known(&self) -> Result<Known, Refusal> {
+        let mut known = self.known.lock().await;
+        if let Some(known) = known.as_ref()
+            && known.at.elapsed() < CATALOGUE_AGE
+        {
+            return Ok(known.clone());
+        }
+        let deadline = self.deadline.min(CATALOGUE_DEADLINE);
+        let calls = self
+            .regions
+            .iter()
+            .map(|region| region.node.catalogue(deadline));
+        let mut heard = Vec::new();
+        let mut missing = Vec::new();
+        let mut reasons = Vec::new();
+        for (region, answer) in self.regions.iter().zip(join_all(calls).await) {
+            match answer {
+                Ok(catalogue) => heard.push((region.id.clone(), catalogue)),
+                Err(refusal) => {
+                    tracing::warn!(region = %region.id, %refusal, "no catalogue");
+                    missing.push(region.id.clone());
+                    reasons.push(format!("region `{}`: {}", region.id, refusal.message));
+                    let before = known.as_ref().and_then(|known| {
+                        known
+                            .catalogue
+                            .regions
+                            .iter()
+                            .find(|(id, _)| *id == region.id)
+                    });
+                    heard.extend(before.cloned());
+                }
+            }
+        }
+        if heard.is_empty() {
+            return refuse(
+                ErrorCode::RegionMissing,
+                format!("no region answers: {}", reasons.join("; ")),
+                "Nothing was charged. Ask again later.",
+            );
+        }
+        let catalogue = Arc::new(Catalogue::new(heard, &self.local));
+        let planner = Arc::new(Planner::new(Arc::clone(&catalogue), &self.local)?);
+        let now = Known {
+            at: Instant::now(),
+            catalogue,
+            planner,
+            missing,
+        };
+        // A region that may be back soon is asked again with the next statement.
+        if now.missing.is_empty() {
+            *known = Some(now.clone());
+        } else {
+            *known = Some(Known {
+                at: Instant::now().checked_sub(CATALOGUE_AGE).unwrap_or(now.at),
+                ..now.clone()
+            });
+        }
+        Ok(now)
+    }
+}
+
+impl Asked {
+    /// Of a statement without private tables.
+    fn nothing() -> Self {
+        Self {
+            replies: Vec::new(),
+            missing: BTreeMap::new(),
+        }
+    }
+}
+
+fn closing() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the coordinator is stopping", "")
+}
+
+/// Headers and the statement's own options; both may say the same, not different things.
+fn terms(
+    question: &Question,
+    statement: &options::Statement,
+    deadline: Instant,
+) -> Result<Terms, Refusal> {
+    let differ = |what: &str| {
+        Refusal::new(
+            ErrorCode::InvalidParameter,
+            format!("the statement and the call ask for different {what}"),
+            "Say it in one place.",
+        )
+    };
+    if matches!((question.epsilon, statement.epsilon), (Some(a), Some(b)) if a != b) {
+        return Err(differ("epsilon"));
+    }
+    if matches!((question.delta, statement.delta), (Some(a), Some(b)) if a != b) {
+        return Err(differ("delta"));
+    }
+    let invalid = |message: String| Refusal::new(ErrorCode::InvalidParameter, message, "");
+    let epsilon = match statement.epsilon.or(question.epsilon) {
+        Some(epsilon) => epsilon,
+        None => Epsilon::from_nano(Epsilon::UNIT).map_err(|error| invalid(error.to_string()))?,
+    };
+    let project = match &question.project {
+        Some(project) => project.clone(),
+        None => DEFAULT_PROJECT
+            .parse()
+            .map_err(|error: skerry_proto::IdError| invalid(error.to_string()))?,
+    };
+    let query_id: QueryId = match &question.query_id {
+        Some(id) => id.clone(),
+        None => uuid::Uuid::new_v4()
+            .to_string()
+            .parse()
+            .map_err(|error: skerry_proto::IdError| invalid(error.to_string()))?,
+    };
+    Ok(Terms {
+        project,
+        epsilon,
+        delta: statement.delta.or(question.delta).unwrap_or(Delta::ZERO),
+        max_groups_contributed: statement.max_groups_contributed.unwrap_or(0),
+        query_id,
+        fresh: question.fresh,
+        allow_missing: question.allow_missing,
+        deadline,
+    })
+}
+
+fn region_record(replies: &[&Reply]) -> RegionRecord {
+    let mut mechanisms: Vec<&str> = replies
+        .iter()
+        .map(|reply| explain::mechanism(reply.quote.noise.as_ref()))
+        .collect();
+    mechanisms.sort_unstable();
+    mechanisms.dedup();
+    let cost = |of: fn(&wire::Cost) -> u64| -> u64 {
+        replies
+            .iter()
+            .filter_map(|reply| reply.quote.cost.as_ref())
+            .map(of)
+            .sum()
+    };
+    let left = replies
+        .iter()
+        .filter_map(|reply| reply.budget.as_ref()?.project.as_ref())
+        .min_by_key(|allowance| allowance.epsilon_left_nano);
+    RegionRecord {
+        mechanism: mechanisms.join(", "),
+        charged: replies.iter().any(|reply| reply.charged),
+        epsilon: nano(cost(|cost| cost.epsilon_nano)),
+        delta: cost(|cost| cost.delta_atto) as f64 / Delta::UNIT as f64,
+        epsilon_spent: left.map_or(0.0, |left| nano(left.epsilon_spent_nano)),
+        epsilon_left: left.map_or(0.0, |left| nano(left.epsilon_left_nano)),
+    }
+}
+
+fn allowance(allowance: &wire::Allowance) -> Json {
+    json!({
+        "epsilon": nano(allowance.epsilon_nano),
+        "delta": allowance.delta_atto as f64 / Delta::UNIT as f64,
+        "epsilon_spent": nano(allowance.epsilon_spent_nano),
+        "epsilon_left": nano(allowance.epsilon_left_nano),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
