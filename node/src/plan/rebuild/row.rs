@@ -237,13 +237,25 @@ enum AmountKind {
 #[derive(Debug, PartialEq)]
 struct Amount {
     kind: AmountKind,
+    /// The engine takes calls of one name with the same arguments for the same call, so the
+    /// name has all that tells two amounts apart.
+    name: String,
     signature: Signature,
 }
 
 impl Amount {
     fn new(kind: AmountKind) -> Self {
+        let name = match &kind {
+            AmountKind::IfTrue(once) => format!("amount_if_true_{once}"),
+            AmountKind::IfKnown(once) => format!("amount_if_known_{once}"),
+            AmountKind::Clipped(measure) => format!(
+                "amount_{}_{}_{}_{:?}",
+                measure.low, measure.high, measure.centre, measure.grid
+            ),
+        };
         Self {
             kind,
+            name,
             signature: Signature::any(1, Volatility::Immutable),
         }
     }
@@ -266,7 +278,7 @@ impl Hash for Amount {
 
 impl ScalarUDFImpl for Amount {
     fn name(&self) -> &str {
-        "amount"
+        &self.name
     }
 
     fn signature(&self) -> &Signature {
