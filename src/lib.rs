@@ -2,5 +2,9 @@
 //! the benches start.
 
 pub mod authority;
+pub mod command;
+pub mod federation;
 pub mod init;
+pub mod output;
+pub mod progress;
 pub mod synth;

@@ -1,3 +1,9 @@
 //! The command `skerry`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    skerry::command::run(skerry::command::Cli::parse())
+}

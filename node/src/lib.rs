@@ -4,6 +4,7 @@ mod answer;
 mod catalogue;
 pub mod config;
 mod data_version;
+pub mod doctor;
 mod execute;
 mod identity;
 pub mod ledger;

@@ -1,0 +1,159 @@
+//! What is right and wrong with a node's configuration, keys, data files and ledger: for the
+//! owner's own terminal. Of private data only schemas are read.
+
+mod keys;
+
+use std::path::Path;
+
+use datafusion::prelude::SessionContext;
+use skerry_privacy::accounting::{Allowance, Budget};
+
+use crate::{
+    catalogue::Catalogue,
+    config::{NodeConfig, TableConfig},
+    ledger::{Ledger, LedgerError},
+};
+
+/// How something was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Right,
+    /// It works, and should be looked at.
+    Doubtful,
+    /// The node can't start, or can't be reached, or isn't safe.
+    Wrong,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How it was found.
+    pub verdict: Verdict,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// What to do; empty when there is nothing to do.
+    pub advice: String,
+}
+
+impl Finding {
+    fn new(verdict: Verdict, subject: &str, message: impl Into<String>, advice: &str) -> Self {
+        Self {
+            verdict,
+            subject: subject.to_owned(),
+            message: message.into(),
+            advice: advice.to_owned(),
+        }
+    }
+
+    fn right(subject: &str, message: impl Into<String>) -> Self {
+        Self::new(Verdict::Right, subject, message, "")
+    }
+
+    fn wrong(subject: &str, message: impl Into<String>, advice: &str) -> Self {
+        Self::new(Verdict::Wrong, subject, message, advice)
+    }
+}
+
+/// Looks through all that a node needs to start. Nothing is changed.
+pub async fn doctor(file: &Path) -> Vec<Finding> {
+    let config = match NodeConfig::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            let text = error.to_string();
+            return vec![Finding::wrong(
+                "configuration",
+                text,
+                "the rest is looked at once this is right",
+            )];
+        }
+    };
+    let mut findings = vec![Finding::right(
+        "configuration",
+        format!(
+            "region {}, at {}, {} persons, {} tables",
+            config.region,
+            config.listen,
+            config.persons,
+            config.tables.len()
+        ),
+    )];
+    findings.extend(keys::findings(&config));
+    if config.tables.is_empty() {
+        findings.push(Finding::new(
+            Verdict::Doubtful,
+            "tables",
+            "there are none, so nothing can be asked",
+            "declare them as [[table]]",
+        ));
+    }
+    for table in &config.tables {
+        findings.push(table_finding(&config, table).await);
+    }
+    findings.push(ledger_finding(&config));
+    findings
+}
+
+/// Opens one table as the node does, beside the public ones that it may take values from.
+async fn table_finding(config: &NodeConfig, table: &TableConfig) -> Finding {
+    let subject = format!("table {}", table.name);
+    let mut alone = config.clone();
+    alone.tables.retain(|other| {
+        let needed = table.columns.iter().any(|column| {
+            matches!(&column.domain, crate::config::Domain::ValuesFrom { table, .. } if *table == other.name)
+        });
+        other.name == table.name || needed
+    });
+    match Catalogue::open(&alone, &SessionContext::new()).await {
+        Ok(_) => {
+            let kind = match &table.unit {
+                Some(unit) => format!(
+                    "private, one person is a {}, at most {} rows each",
+                    unit.column, unit.max_rows
+                ),
+                None => "PUBLIC: all its rows may be known to all".to_owned(),
+            };
+            Finding::right(&subject, format!("{} columns, {kind}", table.columns.len()))
+        }
+        Err(error) => Finding::wrong(
+            &subject,
+            error.to_string(),
+            "compare the declaration with the data file",
+        ),
+    }
+}
+
+fn ledger_finding(config: &NodeConfig) -> Finding {
+    let subject = "ledger";
+    if !config.ledger.exists() {
+        return Finding::right(
+            subject,
+            "not begun; the node's first start makes it (if this node has answered before, put its \
+             ledger back first)",
+        );
+    }
+    let allowance = |allowance: crate::config::AllowanceConfig| Allowance {
+        epsilon: allowance.epsilon,
+        delta: allowance.delta,
+    };
+    let budget = Budget {
+        project: allowance(config.budget.project),
+        total: allowance(config.budget.total),
+    };
+    match Ledger::open(&config.ledger, &config.region, budget) {
+        Ok(_) => Finding::right(subject, "complete: each entry fits the one before"),
+        Err(error @ LedgerError::InUse) => Finding::new(
+            Verdict::Doubtful,
+            subject,
+            error.to_string(),
+            "it was verified when that node started; end the node to verify it again",
+        ),
+        Err(error) => Finding::wrong(
+            subject,
+            error.to_string(),
+            "no question is answered until it is right: put the newest copy back, with its witness",
+        ),
+    }
+}

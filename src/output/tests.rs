@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
+    datatypes::{Field, Schema},
+};
+use skerry_coordinator::answer::Answer;
+
+use super::{answer_json, answer_table, arrow_file, csv, parquet_file, privacy_lines};
+
+fn answer() -> Answer {
+    let columns: Vec<(&str, &str, ArrayRef)> = vec![
+        (
+            "region",
+            "value",
+            Arc::new(StringArray::from(vec!["nordland", "x"])),
+        ),
+        ("n", "value", Arc::new(Int64Array::from(vec![1203, 7]))),
+        ("n_low", "low", Arc::new(Int64Array::from(vec![1200, 4]))),
+        ("n_high", "high", Arc::new(Int64Array::from(vec![1206, 10]))),
+        ("n_sd", "sd", Arc::new(Float64Array::from(vec![1.36, 1.36]))),
+        (
+            "mean",
+            "value",
+            Arc::new(Float64Array::from(vec![Some(2.345_678), None])),
+        ),
+        (
+            "mean_low",
+            "low",
+            Arc::new(Float64Array::from(vec![Some(2.3), None])),
+        ),
+        (
+            "mean_high",
+            "high",
+            Arc::new(Float64Array::from(vec![Some(2.4), None])),
+        ),
+        (
+            "mean_sd",
+            "sd",
+            Arc::new(Float64Array::from(vec![Some(0.02), None])),
+        ),
+    ];
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, role, array)| {
+            Field::new(*name, array.data_type().clone(), true)
+                .with_metadata([("skerry.role".to_owned(), (*role).to_owned())].into())
+        })
+        .collect();
+    let record = r#"{"query_id": "q1", "columns": [
+        {"name": "region", "type": "Utf8", "noisy": false},
+        {"name": "n", "type": "Int64", "noisy": true},
+        {"name": "mean", "type": "Float64", "noisy": true}],
+        "privacy": {"epsilon": 1.0, "delta": 0.0, "regions_per_person": 1,
+        "epsilon_for_a_person_in_k_regions": 1.0, "delta_for_a_person_in_k_regions": 0.0,
+        "regions": {"nordland": {"mechanism": "discrete Laplace", "charged": true,
+        "epsilon": 1.0, "delta": 0.0, "epsilon_spent": 1.0, "epsilon_left": 9.0}}},
+        "regions": {"answered": ["nordland"], "missing": ["akershus"]}}"#;
+    let schema =
+        Schema::new(fields).with_metadata([("skerry".to_owned(), record.to_owned())].into());
+    let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
+    Answer::from_rows(RecordBatch::try_new(Arc::new(schema), arrays).unwrap()).unwrap()
+}
+
+#[test]
+fn a_table_shows_intervals_beside_figures() {
+    insta::assert_snapshot!(answer_table(&answer(), false), @r"
+    region       n  95 %          mean  95 %
+    nordland  1203  1200 … 1206  2.346  2.300 … 2.400
+    x            7  4 … 10        NULL
+    ");
+    insta::assert_snapshot!(privacy_lines(&answer()), @r"
+    region    noise             ε charged  ε left
+    nordland  discrete Laplace          1       9
+
+    query q1 · ε 1, δ 0 for a person in one region
+    NOT in this answer: akershus
+    ");
+}
+
+#[test]
+fn json_has_rows_bounds_and_the_record_in_a_fixed_order() {
+    let json = answer_json(&answer()).unwrap();
+    let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["query_id", "columns", "rows", "privacy", "regions"]);
+    assert_eq!(json["rows"][0]["n_high"], 1206);
+    assert!(json["rows"][1]["mean"].is_null());
+    assert!(
+        json["rows"][1]
+            .as_object()
+            .unwrap()
+            .contains_key("mean_low")
+    );
+    assert_eq!(json["columns"][1]["type"], "Int64");
+}
+
+#[test]
+fn files_keep_rows_and_record() {
+    let answer = answer();
+    let bytes = bytes::Bytes::from(parquet_file(&answer.rows).unwrap());
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    assert_eq!(reader.schema().as_ref(), answer.rows.schema_ref().as_ref());
+    assert_eq!(
+        reader.build().unwrap().next().unwrap().unwrap().columns(),
+        answer.rows.columns()
+    );
+    let file = std::io::Cursor::new(arrow_file(&answer.rows).unwrap());
+    let rows = arrow::ipc::reader::FileReader::try_new(file, None)
+        .unwrap()
+        .next()
+        .unwrap();
+    assert_eq!(rows.unwrap(), answer.rows);
+    let text = String::from_utf8(csv(&answer.rows).unwrap()).unwrap();
+    assert!(
+        text.starts_with("region,n,n_low,n_high,n_sd,mean,"),
+        "{text}"
+    );
+}
