@@ -75,6 +75,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Up(_) | Command::Node(_) | Command::Coordinator(_)
     );
     logging::start(cli.log_format, serves);
+    skerry_node::quiet_panics();
     let mut format = Format::Table;
     let done = match cli.command {
         Command::Demo(arguments) => demo::run(&arguments),

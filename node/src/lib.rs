@@ -17,4 +17,4 @@ mod service;
 pub use catalogue::CatalogueError;
 pub use identity::COORDINATOR_NAME;
 pub use node::{Node, StartError};
-pub use serve::{RunningNode, serve};
+pub use serve::{RunningNode, quiet_panics, serve};

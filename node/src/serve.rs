@@ -46,7 +46,6 @@ impl RunningNode {
 /// # Errors
 /// If a part can't be opened, or the address is taken.
 pub async fn serve(config: NodeConfig) -> Result<RunningNode, StartError> {
-    quiet_panics();
     let read =
         |path: &Path| fs::read(path).map_err(|error| StartError::File(path.to_owned(), error));
     let identity = Identity::from_pem(read(&config.tls.certificate)?, read(&config.tls.key)?);
@@ -82,8 +81,9 @@ pub async fn serve(config: NodeConfig) -> Result<RunningNode, StartError> {
     })
 }
 
-/// A panic's message can quote a value, so a node's process says only where it was.
-fn quiet_panics() {
+/// Makes the process say of a panic only where it was: its message can quote a value. Every
+/// process that serves a node calls this first.
+pub fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {

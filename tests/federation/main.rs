@@ -1,6 +1,15 @@
-//! Whole federations, over mutual TLS, and the command as people run it.
+//! What the system promises, as its users meet it: whole federations over mutual TLS, on real
+//! data, and the command as people run it.
 
+mod budget;
+mod certificates;
 mod command_line;
+mod coverage;
+mod crash;
 mod doctor;
+mod hostile_plans;
 mod randhie;
+mod sites;
 mod support;
+mod twins;
+mod wire;
