@@ -13,7 +13,10 @@ mod measure;
 mod plain;
 mod questions;
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
 use datafusion::DATAFUSION_VERSION;
@@ -87,7 +90,10 @@ fn main() -> Result<(), Failure> {
         .data
         .clone()
         .unwrap_or_else(|| folder.path().join("data"));
-    let regions = prepare(&options, &data)?;
+    let truth = prepare(&options, &data)?;
+    let regions: Vec<String> = truth["regions"]
+        .as_object()
+        .map_or_else(Vec::new, |regions| regions.keys().cloned().collect());
     let home = folder.path().join("federation");
     init(&InitOptions {
         folder: home.clone(),
@@ -116,11 +122,11 @@ fn main() -> Result<(), Failure> {
         federation.stop().await;
         Ok::<_, Failure>(measured)
     })?;
-    report(&options, threads, &measured)
+    report(&options, threads, &truth, &measured)
 }
 
-/// Generates the data unless they are there; the regions' ids.
-fn prepare(options: &Options, data: &std::path::Path) -> Result<Vec<String>, Failure> {
+/// Generates the data unless they are there; what is true of them.
+fn prepare(options: &Options, data: &Path) -> Result<Value, Failure> {
     if !data.join("truth.json").exists() {
         let mut wanted = SynthOptions::new(data, options.people);
         wanted.regions = options.regions;
@@ -135,9 +141,9 @@ fn prepare(options: &Options, data: &std::path::Path) -> Result<Vec<String>, Fai
             began.elapsed().as_secs_f64()
         );
     }
-    let truth: Value = serde_json::from_slice(&std::fs::read(data.join("truth.json"))?)?;
-    let regions = truth["regions"].as_object();
-    Ok(regions.map_or_else(Vec::new, |regions| regions.keys().cloned().collect()))
+    Ok(serde_json::from_slice(&std::fs::read(
+        data.join("truth.json"),
+    )?)?)
 }
 
 /// One question in turns, after a turn of each that doesn't count. A question that Skerry refuses
@@ -177,7 +183,12 @@ async fn measure_question(
     Ok(measured)
 }
 
-fn report(options: &Options, threads: usize, measured: &[Measured]) -> Result<(), Failure> {
+fn report(
+    options: &Options,
+    threads: usize,
+    truth: &Value,
+    measured: &[Measured],
+) -> Result<(), Failure> {
     let mut table = comfy_table::Table::new();
     table.set_header([
         "question",
@@ -229,9 +240,11 @@ fn report(options: &Options, threads: usize, measured: &[Measured]) -> Result<()
     let mean = (logarithms / answered.max(1) as f64).exp();
     println!("{table}");
     println!(
-        "geometric mean of the ratios {mean:.2}; {} people, {} regions, {threads} threads, median of {} runs, \
+        "geometric mean of the ratios {mean:.2}; {} episodes, {} regions, {threads} threads, median of {} runs, \
          DataFusion {DATAFUSION_VERSION}",
-        options.people, options.regions, options.runs
+        truth["episodes"],
+        truth["regions"].as_object().map_or(0, serde_json::Map::len),
+        options.runs
     );
     if let Some(out) = &options.out {
         let text = json!({
@@ -239,9 +252,9 @@ fn report(options: &Options, threads: usize, measured: &[Measured]) -> Result<()
             "machine": measure::machine(),
             "skerry": env!("CARGO_PKG_VERSION"),
             "datafusion": DATAFUSION_VERSION,
-            "people": options.people,
-            "regions": options.regions,
-            "sorted": options.sorted,
+            "people": truth["people"],
+            "episodes": truth["episodes"],
+            "regions": truth["regions"].as_object().map(|regions| regions.keys().collect::<Vec<_>>()),
             "threads": threads,
             "geometric_mean": mean,
             "questions": results,
