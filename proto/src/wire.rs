@@ -1,6 +1,11 @@
 //! Generated messages and the gRPC service, and their way to and from the plain types.
 
-#![expect(missing_docs, clippy::all, reason = "generated code")]
+#![expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 
 tonic::include_proto!("skerry.v1");
 
