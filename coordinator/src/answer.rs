@@ -209,7 +209,7 @@ pub(crate) fn nano(nano: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uncertainty::Intervals;
+    use crate::samples::Intervals;
 
     #[test]
     fn bounds_follow_their_column_and_names_stay_unique() {

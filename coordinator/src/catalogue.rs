@@ -68,6 +68,10 @@ impl Catalogue {
                 conflicts.insert(name, conflict);
                 continue;
             }
+            if let Some(conflict) = local.get(&name).and_then(|own| differs(&name, &draft, own)) {
+                conflicts.insert(name, conflict);
+                continue;
+            }
             let columns: Vec<(String, DataType)> = draft
                 .columns
                 .into_iter()
@@ -178,6 +182,27 @@ impl Draft {
         }
         self.regions.insert(region.clone());
     }
+}
+
+/// Why the coordinator's copy of a public table can't stand for the regions'.
+fn differs(name: &str, draft: &Draft, own: &Arc<dyn TableProvider>) -> Option<String> {
+    let schema = own.schema();
+    draft
+        .columns
+        .iter()
+        .find_map(
+            |(column, data_type, region)| match schema.field_with_name(column) {
+                Ok(field) if *field.data_type() == federated_table::arrow_type(*data_type) => None,
+                Ok(field) => Some(format!(
+                    "`{name}.{column}` is {data_type} in region `{region}` and {} in the \
+                 coordinator's file",
+                    field.data_type()
+                )),
+                Err(_) => Some(format!(
+                    "`{name}.{column}` is in region `{region}` and not in the coordinator's file"
+                )),
+            },
+        )
 }
 
 fn unit(table: &wire::Table) -> Option<String> {

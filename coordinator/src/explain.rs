@@ -11,7 +11,7 @@ use skerry_proto::{Delta, Epsilon, Refusal, RegionId, wire};
 
 use crate::{
     answer::nano, dispatch::Quoted, finish, frontier::Frontier, merge::cell_noise, noise::Sum,
-    uncertainty::LEVEL,
+    samples::LEVEL,
 };
 
 /// One line of the explanation.

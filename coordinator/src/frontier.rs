@@ -11,7 +11,7 @@ use datafusion::{
     },
     datasource::provider_as_source,
     logical_expr::{
-        Aggregate, Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore,
+        Aggregate, Expr, Extension, LogicalPlan, TableScanBuilder, UserDefinedLogicalNodeCore,
     },
 };
 use datafusion_proto::bytes::logical_plan_to_bytes_with_extension_codec;
@@ -359,13 +359,10 @@ fn use_local_tables(plan: LogicalPlan) -> Result<LogicalPlan, Refusal> {
             .iter()
             .map(|field| schema.index_of(field.name()))
             .collect::<Result<Vec<usize>, _>>()?;
-        let scan = TableScan::try_new(
-            scan.table_name.clone(),
-            provider_as_source(Arc::clone(local)),
-            Some(columns),
-            Vec::new(),
-            None,
-        )?;
+        let source = provider_as_source(Arc::clone(local));
+        let scan = TableScanBuilder::new(scan.table_name.clone(), source)
+            .with_projection(Some(columns))
+            .build()?;
         Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
     });
     match (refusal, replaced) {

@@ -23,6 +23,7 @@ mod plan;
 mod prune;
 mod refuse;
 mod regions;
+mod samples;
 mod server;
 mod service;
 mod session;

@@ -254,6 +254,27 @@ impl Merged {
         Ok(merged)
     }
 
+    /// What the quotes promise, with no figures in it.
+    pub fn rehearsal(quotes: &[(RegionId, wire::Quote)]) -> Result<Self, Refusal> {
+        let replies: Vec<Reply> = quotes
+            .iter()
+            .map(|(region, quote)| Reply {
+                region: region.clone(),
+                released: wire::Released {
+                    region: region.to_string(),
+                    cells: vec![0; quote.groups.len() * quote.measures.len()],
+                    noise: quote.noise,
+                    ..wire::Released::default()
+                }
+                .encode_to_vec(),
+                quote: quote.clone(),
+                charged: false,
+                budget: None,
+            })
+            .collect();
+        Self::new(&replies)
+    }
+
     /// The noise in a weighted sum of one group's measures.
     pub fn noise(&self, group: usize, weights: &[(usize, f64)]) -> Sum {
         let mut sum = Sum::default();

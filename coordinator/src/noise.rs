@@ -27,14 +27,6 @@ pub(crate) enum Noise {
 }
 
 impl Noise {
-    /// Variance.
-    pub fn variance(self) -> f64 {
-        match self {
-            Self::Laplace { scale } => 2.0 * scale * scale,
-            Self::Gaussian { sigma } => sigma * sigma,
-        }
-    }
-
     /// The same noise in another unit.
     pub fn times(self, factor: f64) -> Self {
         let factor = factor.abs();

@@ -8,7 +8,7 @@ use skerry_proto::{
     wire::{self, node_client::NodeClient},
 };
 use tonic::{
-    Request,
+    Code, Request, Response, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
@@ -16,6 +16,9 @@ use crate::{
     config::{ConfigError, CoordinatorConfig},
     refuse::refuse,
 };
+
+/// Before a call is made again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What can be asked of one region. The real one is [`GrpcNode`].
 #[async_trait]
@@ -106,13 +109,31 @@ pub(crate) fn connect(config: &CoordinatorConfig) -> Result<Vec<Region>, ConfigE
 }
 
 impl GrpcNode {
-    /// Waits for a call until the deadline. A peer that can't be reached is a missing region.
-    async fn within<T>(
+    /// Makes a call, until the deadline. Every call can be made again: a release is known by its
+    /// query id. So a connection that broke since the last call is made again, once.
+    async fn call<M, T, F>(
         &self,
+        message: M,
         deadline: Duration,
-        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    ) -> Result<T, Refusal> {
-        match tokio::time::timeout(deadline, call).await {
+        call: impl Fn(NodeClient<Channel>, Request<M>) -> F,
+    ) -> Result<T, Refusal>
+    where
+        M: Clone,
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let calls = async {
+            let first = call(self.client.clone(), Request::new(message.clone())).await;
+            match first {
+                Err(status)
+                    if status.code() == Code::Unavailable && status.details().is_empty() =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                    call(self.client.clone(), Request::new(message)).await
+                }
+                other => other,
+            }
+        };
+        match tokio::time::timeout(deadline, calls).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => {
                 let refusal = Refusal::from(&status);
@@ -128,24 +149,15 @@ impl GrpcNode {
             ),
         }
     }
-
-    fn request<T>(message: T, deadline: Duration) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(deadline);
-        request
-    }
 }
 
 #[async_trait]
 impl Node for GrpcNode {
     async fn catalogue(&self, deadline: Duration) -> Result<wire::Catalogue, Refusal> {
-        let mut client = self.client.clone();
-        let catalogue = self
-            .within(
-                deadline,
-                client.get_catalogue(Self::request(wire::CatalogueRequest {}, deadline)),
-            )
-            .await?;
+        let call = |mut client: NodeClient<Channel>, request| async move {
+            client.get_catalogue(request).await
+        };
+        let catalogue = self.call(wire::CatalogueRequest {}, deadline, call).await?;
         if catalogue.contract_version != CONTRACT_VERSION {
             return refuse(
                 ErrorCode::VersionMismatch,
@@ -174,12 +186,10 @@ impl Node for GrpcNode {
         question: wire::Question,
         deadline: Duration,
     ) -> Result<wire::Quote, Refusal> {
-        let mut client = self.client.clone();
-        self.within(
-            deadline,
-            client.get_quote(Self::request(question, deadline)),
-        )
-        .await
+        let call = |mut client: NodeClient<Channel>, request| async move {
+            client.get_quote(request).await
+        };
+        self.call(question, deadline, call).await
     }
 
     async fn release(
@@ -187,9 +197,9 @@ impl Node for GrpcNode {
         request: wire::ReleaseRequest,
         deadline: Duration,
     ) -> Result<wire::ReleaseReply, Refusal> {
-        let mut client = self.client.clone();
-        self.within(deadline, client.release(Self::request(request, deadline)))
-            .await
+        let call =
+            |mut client: NodeClient<Channel>, request| async move { client.release(request).await };
+        self.call(request, deadline, call).await
     }
 
     async fn budget(
@@ -197,14 +207,12 @@ impl Node for GrpcNode {
         project: &ProjectId,
         deadline: Duration,
     ) -> Result<wire::Budget, Refusal> {
-        let mut client = self.client.clone();
         let request = wire::BudgetRequest {
             project: project.to_string(),
         };
-        self.within(
-            deadline,
-            client.get_budget(Self::request(request, deadline)),
-        )
-        .await
+        let call = |mut client: NodeClient<Channel>, request| async move {
+            client.get_budget(request).await
+        };
+        self.call(request, deadline, call).await
     }
 }

@@ -84,6 +84,7 @@ impl Coordinator {
                 .await;
         }
         let quoted = dispatch::quote(&self.regions, &planned.frontiers, &terms).await?;
+        self.rehearse(&known, &planned, &quoted).await?;
         if explain {
             return self.explained(&planned, &quoted, &terms);
         }
@@ -92,6 +93,37 @@ impl Coordinator {
         }
         let asked = dispatch::release(&self.regions, quoted, &terms).await?;
         self.compute(&known, &planned, terms, asked).await
+    }
+
+    /// Runs the rest of the statement on made-up figures: what can't be computed is refused
+    /// before anything is paid.
+    async fn rehearse(
+        &self,
+        known: &Known,
+        planned: &Planned,
+        quoted: &dispatch::Quoted,
+    ) -> Result<(), Refusal> {
+        let merged = quoted
+            .frontiers
+            .iter()
+            .map(|(_, quotes)| Merged::rehearsal(quotes))
+            .collect::<Result<Vec<_>, _>>()?;
+        if merged.iter().any(|merged| merged.aggregates.is_empty()) {
+            return Ok(());
+        }
+        let _turn = self.computing.acquire().await.map_err(|_| closing())?;
+        uncertainty::rehearse(
+            known.planner.state(),
+            &planned.upper,
+            &planned.frontiers,
+            &merged,
+        )
+        .await
+        .map_err(|error| Refusal {
+            hint: "Nothing was charged. Ask for the figures alone, and compute with them yourself."
+                .to_owned(),
+            ..above(&error)
+        })
     }
 
     /// Merges what was released and does the rest of the statement.
@@ -301,15 +333,7 @@ impl Coordinator {
             planner,
             missing,
         };
-        // A region that may be back soon is asked again with the next statement.
-        if now.missing.is_empty() {
-            *known = Some(now.clone());
-        } else {
-            *known = Some(Known {
-                at: Instant::now().checked_sub(CATALOGUE_AGE).unwrap_or(now.at),
-                ..now.clone()
-            });
-        }
+        *known = Some(now.clone());
         Ok(now)
     }
 }

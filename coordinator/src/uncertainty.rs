@@ -6,8 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{Array, Float64Array, Int64Array, RecordBatch},
-        compute::{cast, concat_batches},
+        array::{Int64Array, RecordBatch},
+        compute::concat_batches,
         datatypes::{DataType, Field, Schema},
     },
     common::{Column, DataFusionError, Result},
@@ -21,13 +21,12 @@ use crate::{
     finish::{self, DRAW, Wide, column},
     frontier::{Frontier, Released},
     merge::Merged,
+    samples::{Intervals, LEVEL, Samples, int64},
     taint,
     total::total,
     widen::{Leaves, widen},
 };
 
-/// The share of cases in which an interval holds the figure without noise.
-pub(crate) const LEVEL: f64 = 0.95;
 /// Draws of a small answer; larger ones get fewer, down to the least.
 const MOST_DRAWS: usize = 4_000;
 const FEWEST_DRAWS: usize = 400;
@@ -42,17 +41,6 @@ pub(crate) struct Figure {
     pub noisy: bool,
     /// Its intervals, where it is a number.
     pub intervals: Option<Intervals>,
-}
-
-/// One entry per row; nothing where no bound can be given.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Intervals {
-    /// Lower bounds.
-    pub low: Vec<Option<f64>>,
-    /// Upper bounds.
-    pub high: Vec<Option<f64>>,
-    /// Standard deviations of the noise.
-    pub sd: Vec<Option<f64>>,
 }
 
 /// Runs the upper plan on the released cells, then on draws of them. The batch has the
@@ -90,8 +78,9 @@ pub(crate) async fn answer(
         }
     }
     if !drawn.is_empty() && !rows.is_empty() {
+        let draws = Draws::within(MOST_DRAWS, merged);
         let samples = Samples::new(&rows, drawn.len());
-        let found = match draw(state, &upper, frontiers, merged, &drawn, samples).await {
+        let found = match draw(state, &upper, frontiers, merged, &drawn, draws, samples).await {
             Ok(found) => found,
             Err(error) => {
                 // The answer stands; that its intervals are not known is said by NULLs.
@@ -163,14 +152,6 @@ async fn run(state: &SessionState, exprs: Vec<Expr>, plan: LogicalPlan) -> Resul
     Ok(concat_batches(&schema, &batches)?)
 }
 
-fn int64(batch: &RecordBatch, at: usize) -> Result<&Int64Array> {
-    batch
-        .column(at)
-        .as_any()
-        .downcast_ref::<Int64Array>()
-        .ok_or_else(|| DataFusionError::Internal("a row without identity".to_owned()))
-}
-
 /// Exact intervals of plain figures; a row's identity is then its place in the release.
 fn exact(merged: &Merged, aggregate: usize, rows: &[i64]) -> Option<Intervals> {
     let weights = finish::weights(merged.aggregates.get(aggregate)?, &merged.measures)?;
@@ -220,6 +201,43 @@ impl Leaves for Cells<'_> {
     }
 }
 
+/// How many draws are made.
+#[derive(Debug, Clone, Copy)]
+struct Draws {
+    draws: usize,
+    at_once: usize,
+}
+
+impl Draws {
+    fn within(most: usize, merged: &[Merged]) -> Self {
+        let groups = merged.iter().map(|m| m.keys.len()).sum::<usize>().max(1);
+        let draws = (ROWS / groups).clamp(FEWEST_DRAWS, MOST_DRAWS).min(most);
+        Self {
+            draws,
+            at_once: (ROWS_AT_ONCE / groups).clamp(1, draws),
+        }
+    }
+}
+
+/// Whether the upper plan can be run, on the answer and on draws.
+pub(crate) async fn rehearse(
+    state: &SessionState,
+    upper: &LogicalPlan,
+    frontiers: &[Frontier],
+    merged: &[Merged],
+) -> Result<()> {
+    let upper = total(upper.clone())?;
+    let noisy = taint::taint(&upper, frontiers).columns;
+    let (batch, rows) = released_rows(state, &upper, frontiers, merged).await?;
+    let drawn: Vec<usize> = (0..noisy.len())
+        .filter(|at| noisy[*at] && batch.column(*at).data_type().is_numeric())
+        .collect();
+    let samples = Samples::new(&rows, drawn.len());
+    let draws = Draws::within(2, merged);
+    draw(state, &upper, frontiers, merged, &drawn, draws, samples).await?;
+    Ok(())
+}
+
 /// Runs the upper plan on draws, some at a time, and takes the percentiles of `wanted` columns.
 async fn draw(
     state: &SessionState,
@@ -227,11 +245,10 @@ async fn draw(
     frontiers: &[Frontier],
     merged: &[Merged],
     wanted: &[usize],
+    draws: Draws,
     mut samples: Samples,
 ) -> Result<Vec<Intervals>> {
-    let groups = merged.iter().map(|m| m.keys.len()).sum::<usize>().max(1);
-    let draws = (ROWS / groups).clamp(FEWEST_DRAWS, MOST_DRAWS);
-    let at_once = (ROWS_AT_ONCE / groups).clamp(1, draws);
+    let Draws { draws, at_once } = draws;
     let mut streams: Vec<_> = merged.iter().map(Merged::draws).collect();
     let mut done = 0;
     while done < draws {
@@ -270,117 +287,6 @@ fn numbered(numbers: Vec<i64>) -> Result<Arc<dyn TableSource>> {
         schema,
         vec![vec![batch]],
     )?)))
-}
-
-/// Values of the wanted columns for each of the answer's rows.
-struct Samples {
-    /// From a row's identity to the answer's rows that have it. Two rows that no value but the
-    /// noise tells apart share one, and their draws.
-    slots: HashMap<i64, usize>,
-    slot_of_row: Vec<usize>,
-    sharing: Vec<usize>,
-    /// slot × column.
-    values: Vec<Vec<Vec<f64>>>,
-}
-
-impl Samples {
-    fn new(rows: &[i64], columns: usize) -> Self {
-        let mut slots = HashMap::new();
-        let mut sharing = Vec::new();
-        let slot_of_row = rows
-            .iter()
-            .map(|row| {
-                let slot = *slots.entry(*row).or_insert_with(|| {
-                    sharing.push(0);
-                    sharing.len() - 1
-                });
-                sharing[slot] += 1;
-                slot
-            })
-            .collect();
-        Self {
-            slots,
-            slot_of_row,
-            values: vec![vec![Vec::new(); columns]; sharing.len()],
-            sharing,
-        }
-    }
-
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let columns = batch.num_columns() - 1;
-        let ids = int64(batch, columns)?;
-        let numbers = (0..columns)
-            .map(|at| cast(batch.column(at), &DataType::Float64))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        for (at, number) in numbers.iter().enumerate() {
-            let Some(number) = number.as_any().downcast_ref::<Float64Array>() else {
-                continue;
-            };
-            for (row, value) in number.iter().enumerate() {
-                // An undefined draw is not a value; it is counted when bounds are taken.
-                if let (Some(slot), Some(value)) = (self.slots.get(&ids.value(row)), value)
-                    && value.is_finite()
-                {
-                    self.values[*slot][at].push(value);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn intervals(mut self, draws: usize) -> Vec<Intervals> {
-        let columns = self.values.first().map_or(0, Vec::len);
-        let mut found = vec![Intervals::default(); columns];
-        let mut bounds = Vec::new();
-        for (slot, values) in self.values.iter_mut().enumerate() {
-            let expected = draws * self.sharing[slot];
-            bounds.push(
-                values
-                    .iter_mut()
-                    .map(|v| interval(v, expected))
-                    .collect::<Vec<_>>(),
-            );
-        }
-        for slot in self.slot_of_row {
-            for (intervals, (low, high, sd)) in found.iter_mut().zip(&bounds[slot]) {
-                intervals.low.push(*low);
-                intervals.high.push(*high);
-                intervals.sd.push(*sd);
-            }
-        }
-        found
-    }
-}
-
-impl Intervals {
-    fn unknown(rows: usize) -> Self {
-        Self {
-            low: vec![None; rows],
-            high: vec![None; rows],
-            sd: vec![None; rows],
-        }
-    }
-}
-
-/// Low, high and standard deviation of what was drawn. Draws that gave no number could be
-/// anything: they count at both ends, and where they reach a bound there is none.
-fn interval(values: &mut [f64], expected: usize) -> (Option<f64>, Option<f64>, Option<f64>) {
-    values.sort_unstable_by(f64::total_cmp);
-    let undefined = expected.saturating_sub(values.len());
-    let tail = (((1.0 - LEVEL) / 2.0) * (expected + 1) as f64).floor() as usize;
-    // The tail-th from either end, counting the undefined ones first.
-    let inside = tail.max(1).checked_sub(undefined + 1);
-    let low = inside.and_then(|at| values.get(at)).copied();
-    let high = inside
-        .and_then(|at| values.len().checked_sub(at + 1))
-        .and_then(|at| values.get(at))
-        .copied();
-    let n = values.len() as f64;
-    let sd = (low.is_some() && values.len() > 1).then(|| {
-        let mean = values.iter().sum::<f64>() / n;
-        (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
-    });
-    (low, high, sd)
 }
 
 #[cfg(test)]

@@ -466,3 +466,18 @@ async fn catalogue_and_budget_are_told() {
         .expect("budget");
     assert_eq!(budget["regions"]["north"]["project"]["epsilon_left"], 10.0);
 }
+
+#[tokio::test]
+async fn what_cannot_be_computed_is_refused_before_it_is_paid() {
+    let nodes = two();
+    let coordinator = over(&nodes);
+    let sql = "SELECT site, SUM(n) FROM (SELECT site, COUNT(*) AS n FROM visits GROUP BY site) t \
+               GROUP BY ROLLUP(site)";
+    let refusal = coordinator
+        .answer(&Question::new(sql))
+        .await
+        .expect_err("rollup");
+    assert_eq!(refusal.code, ErrorCode::Unsupported);
+    assert!(refusal.hint.contains("Nothing was charged"), "{refusal:?}");
+    assert_eq!(*nodes[0].charged.lock().expect("lock"), 0);
+}

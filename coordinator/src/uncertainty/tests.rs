@@ -1,6 +1,10 @@
 //! Answers and their intervals on cells that are known.
 
-use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::arrow::{
+    array::{Array as _, Float64Array},
+    compute::cast,
+    util::pretty::pretty_format_batches,
+};
 use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -318,32 +322,21 @@ async fn intervals_of_ratios_cover() {
         .into_iter()
         .enumerate()
     {
-        // 300 cases of 0.95: three standard errors are 0.038.
-        assert!(rate > 0.91, "row {row}: {rate}");
+        // 200 cases of 0.95: three standard errors are 0.046.
+        assert!(rate > 0.90, "row {row}: {rate}");
     }
     let sql = "SELECT (SELECT COUNT(*) FROM visits WHERE site = 1) * 1.0 \
                / (SELECT COUNT(*) FROM patients) AS ratio";
-    let rate = coverage(sql, 100.0, &[1.0], 300).await[0];
-    assert!((0.91..0.99).contains(&rate), "{rate}");
+    let rate = coverage(sql, 100.0, &[1.0], 200).await[0];
+    assert!((0.90..=1.0).contains(&rate), "{rate}");
 }
 
 #[tokio::test]
 async fn exact_intervals_cover() {
     let sql = "SELECT site, COUNT(*) AS n FROM visits GROUP BY site ORDER BY site";
     let truth: Vec<f64> = TRUTH.iter().map(|[n, _]| *n).collect();
-    for rate in coverage(sql, 20.0, &truth, 1_000).await {
+    for rate in coverage(sql, 20.0, &truth, 500).await {
         // Whole bounds are rounded outwards, by half a step of 60 on average: a little over.
         assert!((0.93..0.985).contains(&rate), "{rate}");
     }
-}
-
-#[test]
-fn undefined_draws_take_bounds_away() {
-    let mut values: Vec<f64> = (1..=1_000).map(f64::from).collect();
-    assert_eq!(interval(&mut values, 1_000).0, Some(25.0));
-    assert_eq!(interval(&mut values, 1_000).1, Some(976.0));
-    // 1 % undefined: further out. 3 %: no bound.
-    assert_eq!(interval(&mut values[10..], 1_000).0, Some(25.0));
-    assert_eq!(interval(&mut values[30..], 1_000), (None, None, None));
-    assert_eq!(interval(&mut [], 0), (None, None, None));
 }
