@@ -184,6 +184,7 @@ async fn one_quote(
         .iter()
         .map(|region| region.node.quote(question.clone(), terms.left()));
     let mut quotes = Vec::new();
+    let mut refusals: Vec<(&RegionId, Refusal)> = Vec::new();
     for (region, quote) in asked.iter().zip(join_all(calls).await) {
         match quote {
             Ok(quote) => {
@@ -194,27 +195,79 @@ async fn one_quote(
             Err(refusal) if can_be_missing(&refusal) => {
                 missing.insert(region.id.clone(), refusal);
             }
-            Err(refusal) => return Err(named(&region.id, refusal)),
+            Err(refusal) => refusals.push((&region.id, refusal)),
         }
     }
-    Ok(quotes)
+    let alike = quotes.is_empty() && refusals.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    match refusals.into_iter().next() {
+        None => Ok(quotes),
+        // What all regions say alike is about the statement, not about one of them.
+        Some((_, refusal)) if alike => Err(refusal),
+        Some((region, refusal)) => Err(named(region, refusal)),
+    }
 }
 
 /// Releases what was quoted. A region that misses one release of a statement is left out of all.
+///
+/// Regions whose budget seems not to be enough come first: they answer from their store or not
+/// at all, and if not, the others have not been charged.
 pub(crate) async fn release(
     regions: &[Region],
     quoted: Quoted,
     terms: &Terms,
 ) -> Result<Asked, Refusal> {
-    let Quoted {
-        frontiers,
-        mut missing,
-    } = quoted;
-    check_missing(&missing, terms, false)?;
+    check_missing(&quoted.missing, terms, false)?;
+    let mut asked = Asked {
+        replies: vec![Vec::new(); quoted.frontiers.len()],
+        missing: quoted.missing.clone(),
+    };
+    let (doubtful, sure): (Vec<&Region>, Vec<&Region>) = regions
+        .iter()
+        .partition(|region| short_of_budget(&quoted, &region.id));
+    for (regions, released) in [(doubtful, false), (sure, true)] {
+        release_from(&regions, &quoted, terms, &mut asked).await?;
+        check_missing(&asked.missing, terms, released)?;
+    }
+    for replies in &mut asked.replies {
+        replies.retain(|reply| !asked.missing.contains_key(&reply.region));
+        replies.sort_by_key(|reply| regions.iter().position(|region| region.id == reply.region));
+        if replies.is_empty() {
+            return Err(told_missing(&asked.missing, terms, true));
+        }
+    }
+    Ok(asked)
+}
+
+/// Whether a region has less left than all its releases of the statement cost.
+fn short_of_budget(quoted: &Quoted, region: &RegionId) -> bool {
+    let quotes = || {
+        let all = quoted.frontiers.iter().flat_map(|(_, quotes)| quotes);
+        all.filter(|(id, _)| id == region).map(|(_, quote)| quote)
+    };
+    let cost: u64 = quotes()
+        .filter_map(|quote| quote.cost.as_ref())
+        .map(|cost| cost.epsilon_nano)
+        .fold(0, u64::saturating_add);
+    quotes()
+        .filter_map(|quote| quote.budget.as_ref())
+        .flat_map(|budget| [budget.project.as_ref(), budget.total.as_ref()])
+        .flatten()
+        .any(|allowance| allowance.epsilon_left_nano < cost)
+}
+
+async fn release_from(
+    regions: &[&Region],
+    quoted: &Quoted,
+    terms: &Terms,
+    asked: &mut Asked,
+) -> Result<(), Refusal> {
     let mut calls = Vec::new();
-    for (index, (question, quotes)) in frontiers.iter().enumerate() {
+    for (index, (question, quotes)) in quoted.frontiers.iter().enumerate() {
         let query_id = terms.release_id(index)?;
-        for (id, quote) in quotes.iter().filter(|(id, _)| !missing.contains_key(id)) {
+        for (id, quote) in quotes
+            .iter()
+            .filter(|(id, _)| !asked.missing.contains_key(id))
+        {
             let Some(region) = regions.iter().find(|region| region.id == *id) else {
                 continue;
             };
@@ -230,10 +283,9 @@ pub(crate) async fn release(
             });
         }
     }
-    let mut replies = vec![Vec::new(); frontiers.len()];
     for (index, id, quote, reply) in join_all(calls).await {
         match reply {
-            Ok(reply) => replies[index].push(Reply {
+            Ok(reply) => asked.replies[index].push(Reply {
                 region: id.clone(),
                 quote: quote.clone(),
                 released: reply.released,
@@ -241,19 +293,12 @@ pub(crate) async fn release(
                 budget: reply.budget,
             }),
             Err(refusal) if can_be_missing(&refusal) => {
-                missing.insert(id.clone(), refusal);
+                asked.missing.insert(id.clone(), refusal);
             }
             Err(refusal) => return Err(named(id, refusal)),
         }
     }
-    check_missing(&missing, terms, true)?;
-    for replies in &mut replies {
-        replies.retain(|reply| !missing.contains_key(&reply.region));
-        if replies.is_empty() {
-            return Err(told_missing(&missing, terms, true));
-        }
-    }
-    Ok(Asked { replies, missing })
+    Ok(())
 }
 
 fn check_missing(

@@ -94,10 +94,7 @@ pub(crate) fn explain(frontiers: &[Frontier], quoted: &Quoted) -> Result<RecordB
                     epsilon: Some(epsilon),
                     delta: Delta::from_atto(cost.delta_atto).ok().map(Delta::to_f64),
                     epsilon_left_after: left.map(|left| nano(left.epsilon_left_nano) - *before),
-                    note: own.is_none().then(|| {
-                        "the interval of an average hangs on the count, and comes with the answer"
-                            .to_owned()
-                    }),
+                    note: own.is_none().then(|| of_average(quote, aggregate)),
                 });
             }
         }
@@ -117,6 +114,24 @@ pub(crate) fn explain(frontiers: &[Frontier], quoted: &Quoted) -> Result<RecordB
         lines.push(refused(region, refusal));
     }
     batch(&lines)
+}
+
+/// What can be said of an average before its count is known.
+fn of_average(quote: &wire::Quote, aggregate: usize) -> String {
+    let sd = |measure: Option<&u32>| -> Option<f64> {
+        let measure = quote.measures.get(*measure? as usize)?;
+        let mut sum = Sum::default();
+        sum.add(cell_noise(quote.noise.as_ref()?)?.times(measure.step));
+        Some(sum.variance().sqrt())
+    };
+    let measures = quote
+        .aggregates
+        .get(aggregate)
+        .map(|aggregate| &aggregate.measures);
+    match measures.and_then(|measures| sd(measures.first())) {
+        Some(sd) => format!("noise_sd of an average: {sd:.4} divided by the rows it is over"),
+        None => String::new(),
+    }
 }
 
 fn refused(region: &RegionId, refusal: &Refusal) -> Line {

@@ -79,3 +79,10 @@ pub(crate) fn rewrite(state: &SessionState, plan: LogicalPlan) -> Result<Logical
         .without_query_execution_start_time();
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }
+
+/// The session for one run, which `now()` is the time of.
+pub(crate) fn started(state: &SessionState) -> SessionState {
+    let mut state = state.clone();
+    state.mark_start_execution();
+    state
+}

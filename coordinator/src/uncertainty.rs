@@ -22,6 +22,7 @@ use crate::{
     frontier::{Frontier, Released},
     merge::Merged,
     samples::{Intervals, LEVEL, Samples, int64},
+    session::started,
     taint,
     total::total,
     widen::{Leaves, widen},
@@ -51,6 +52,7 @@ pub(crate) async fn answer(
     frontiers: &[Frontier],
     merged: &[Merged],
 ) -> Result<(RecordBatch, Vec<Figure>)> {
+    let state = &started(state);
     let upper = total(upper.clone())?;
     let taint = taint::taint(&upper, frontiers);
     let plain = taint::plain(&upper, frontiers);
@@ -226,6 +228,7 @@ pub(crate) async fn rehearse(
     frontiers: &[Frontier],
     merged: &[Merged],
 ) -> Result<()> {
+    let state = &started(state);
     let upper = total(upper.clone())?;
     let noisy = taint::taint(&upper, frontiers).columns;
     let (batch, rows) = released_rows(state, &upper, frontiers, merged).await?;

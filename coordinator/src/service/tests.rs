@@ -205,6 +205,9 @@ impl Node for std::sync::Arc<KnownCells> {
             });
         }
         let question = request.question.expect("question");
+        if *self.charged.lock().expect("lock") + question.epsilon_nano > 10_000_000_000 {
+            return refuse(ErrorCode::BudgetExhausted, "nothing left", "");
+        }
         let quote = self.quote_now(&question);
         let noise = quote.noise.expect("noise");
         let laplace = Noise::Laplace {
@@ -422,6 +425,7 @@ async fn one_refusal_charges_nobody_and_names_the_region() {
             .expect_err("refused");
         assert_eq!(refusal.code, code);
         assert!(refusal.message.contains("region `south`"), "{refusal}");
+        assert_eq!(*nodes[1].charged.lock().expect("lock"), 0);
         assert_eq!(*nodes[0].charged.lock().expect("lock"), 0);
     }
 }
@@ -440,16 +444,16 @@ async fn explaining_costs_nothing() {
         .expect("table")
         .to_string();
     insta::assert_snapshot!(shown, @r#"
-            +---------+-------------+------------------+--------+------------------+--------------------+--------------------+---------+-------+--------------------+--------------------------------------------------------------------------+
-            | release | region      | aggregate        | groups | mechanism        | noise_sd           | half_width_95      | epsilon | delta | epsilon_left_after | note                                                                     |
-            +---------+-------------+------------------+--------+------------------+--------------------+--------------------+---------+-------+--------------------+--------------------------------------------------------------------------+
-            | 1       | north       | count(*)         | 2      | discrete Laplace | 14.142135623730951 | 29.9573227355399   | 0.5     | 0.0   | 9.5                |                                                                          |
-            | 1       | north       | avg(visits.cost) | 2      | discrete Laplace |                    |                    | 0.5     | 0.0   | 9.5                | the interval of an average hangs on the count, and comes with the answer |
-            | 1       | south       | count(*)         | 2      | discrete Laplace | 14.142135623730951 | 29.9573227355399   | 0.5     | 0.0   | 9.5                |                                                                          |
-            | 1       | south       | avg(visits.cost) | 2      | discrete Laplace |                    |                    | 0.5     | 0.0   | 9.5                | the interval of an average hangs on the count, and comes with the answer |
-            | 1       | all regions | count(*)         |        |                  | 20.0               | 41.130032817629285 |         |       |                    |                                                                          |
-            | 1       | all regions | avg(visits.cost) |        |                  |                    |                    |         |       |                    |                                                                          |
-            +---------+-------------+------------------+--------+------------------+--------------------+--------------------+---------+-------+--------------------+--------------------------------------------------------------------------+
+            +---------+-------------+------------------+--------+------------------+--------------------+--------------------+---------+-------+--------------------+----------------------------------------------------------------+
+            | release | region      | aggregate        | groups | mechanism        | noise_sd           | half_width_95      | epsilon | delta | epsilon_left_after | note                                                           |
+            +---------+-------------+------------------+--------+------------------+--------------------+--------------------+---------+-------+--------------------+----------------------------------------------------------------+
+            | 1       | north       | count(*)         | 2      | discrete Laplace | 14.142135623730951 | 29.9573227355399   | 0.5     | 0.0   | 9.5                |                                                                |
+            | 1       | north       | avg(visits.cost) | 2      | discrete Laplace |                    |                    | 0.5     | 0.0   | 9.5                | noise_sd of an average: 14.1421 divided by the rows it is over |
+            | 1       | south       | count(*)         | 2      | discrete Laplace | 14.142135623730951 | 29.9573227355399   | 0.5     | 0.0   | 9.5                |                                                                |
+            | 1       | south       | avg(visits.cost) | 2      | discrete Laplace |                    |                    | 0.5     | 0.0   | 9.5                | noise_sd of an average: 14.1421 divided by the rows it is over |
+            | 1       | all regions | count(*)         |        |                  | 20.0               | 41.130032817629285 |         |       |                    |                                                                |
+            | 1       | all regions | avg(visits.cost) |        |                  |                    |                    |         |       |                    |                                                                |
+            +---------+-------------+------------------+--------+------------------+--------------------+--------------------+---------+-------+--------------------+----------------------------------------------------------------+
             "#);
     assert_eq!(*nodes[0].charged.lock().expect("lock"), 0);
 }
@@ -480,4 +484,21 @@ async fn what_cannot_be_computed_is_refused_before_it_is_paid() {
     assert_eq!(refusal.code, ErrorCode::Unsupported);
     assert!(refusal.hint.contains("Nothing was charged"), "{refusal:?}");
     assert_eq!(*nodes[0].charged.lock().expect("lock"), 0);
+}
+
+#[tokio::test]
+async fn a_region_without_budget_charges_nobody_and_still_answers_what_it_answered() {
+    let nodes = two();
+    let coordinator = over(&nodes);
+    let mut question = Question::new("SELECT COUNT(*) AS n FROM visits");
+    question.query_id = "early".parse().ok();
+    coordinator.answer(&question).await.expect("answer");
+    *nodes[1].charged.lock().expect("lock") = 9_500_000_000;
+    let late = Question::new("SELECT COUNT(*) AS n FROM visits WHERE site = 2");
+    let refusal = coordinator.answer(&late).await.expect_err("no budget");
+    assert_eq!(refusal.code, ErrorCode::BudgetExhausted);
+    assert!(refusal.hint.contains("Nothing was charged"), "{refusal:?}");
+    assert_eq!(*nodes[0].charged.lock().expect("lock"), 1_000_000_000);
+    let again = coordinator.answer(&question).await.expect("stored");
+    assert_eq!(again.record.regions.answered.len(), 2);
 }
