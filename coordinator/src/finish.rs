@@ -28,6 +28,9 @@ pub(crate) const DRAW: &str = "__draw";
 /// The hidden column that tells rows apart, the same in all draws.
 pub(crate) const ROW: &str = "__row";
 
+/// Hidden columns that say which row of a release a row comes from.
+pub(crate) const ORIGIN: &str = "__origin";
+
 /// A plan with its hidden columns.
 #[derive(Debug)]
 pub(crate) struct Wide {
@@ -37,6 +40,9 @@ pub(crate) struct Wide {
     pub draw: Option<Column>,
     /// The row's identity.
     pub row: Column,
+    /// Of the answer alone: for each place of a release that the rows come from, the column with
+    /// the number of the release's row.
+    pub origins: Vec<(usize, Column)>,
 }
 
 /// A public value as the query engine has it.
@@ -134,11 +140,18 @@ pub(crate) fn leaf(
     if let Some(draw) = &draw {
         exprs.push(cell(DRAW.to_owned()).alias(draw));
     }
+    let mut origins = Vec::new();
+    if !with_draw {
+        let origin = format!("{ORIGIN}_{place}");
+        exprs.push(cell(ROW.to_owned()).alias(&origin));
+        origins.push((released.place, Column::new_unqualified(origin)));
+    }
     let scan = LogicalPlanBuilder::scan(TableReference::bare(name), table, None)?.build()?;
     Ok(Wide {
         plan: LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(scan))?),
         draw: draw.map(Column::new_unqualified),
         row: Column::new_unqualified(row),
+        origins,
     })
 }
 

@@ -48,6 +48,8 @@ impl Frontier {
 pub(crate) struct Released {
     /// Which of the statement's frontiers.
     pub frontier: usize,
+    /// Which of the places in the plan: one release can be used in several.
+    pub place: usize,
     /// The schema of the aggregate that was here.
     pub schema: DFSchemaRef,
 }
@@ -97,17 +99,27 @@ impl Released {
 /// Cuts a rewritten plan.
 pub(crate) fn cut(plan: LogicalPlan) -> Result<Planned, Refusal> {
     refuse_left_subqueries(&plan)?;
-    let mut frontiers = Vec::new();
-    let (upper, raw) = split(plan, &mut frontiers)?;
+    let mut cuts = Cuts::default();
+    let (upper, raw) = split(plan, &mut cuts)?;
     if raw {
         return Err(private_output(&upper));
     }
     let upper = use_local_tables(upper)?;
-    Ok(Planned { upper, frontiers })
+    Ok(Planned {
+        upper,
+        frontiers: cuts.frontiers,
+    })
+}
+
+/// What was cut so far.
+#[derive(Default)]
+struct Cuts {
+    frontiers: Vec<Frontier>,
+    places: usize,
 }
 
 /// Cuts below a node. True: rows still belong to persons.
-fn split(plan: LogicalPlan, frontiers: &mut Vec<Frontier>) -> Result<(LogicalPlan, bool), Refusal> {
+fn split(plan: LogicalPlan, cuts: &mut Cuts) -> Result<(LogicalPlan, bool), Refusal> {
     if let LogicalPlan::TableScan(scan) = &plan {
         let raw = FederatedTable::of(scan).is_some_and(|table| table.is_private());
         return Ok((plan, raw));
@@ -115,7 +127,7 @@ fn split(plan: LogicalPlan, frontiers: &mut Vec<Frontier>) -> Result<(LogicalPla
     let mut raw = false;
     let mut failed = None;
     let plan = plan
-        .map_children(|child| match split(child, frontiers) {
+        .map_children(|child| match split(child, cuts) {
             Ok((child, child_raw)) => {
                 raw |= child_raw;
                 Ok(Transformed::yes(child))
@@ -131,7 +143,7 @@ fn split(plan: LogicalPlan, frontiers: &mut Vec<Frontier>) -> Result<(LogicalPla
         .data;
     match plan {
         LogicalPlan::Aggregate(aggregate) if raw && !per_person(&aggregate) => {
-            let leaf = release(aggregate, frontiers)?;
+            let leaf = release(aggregate, cuts)?;
             Ok((leaf, false))
         }
         LogicalPlan::Distinct(_) | LogicalPlan::RecursiveQuery(_) if raw => refuse(
@@ -154,7 +166,7 @@ fn per_person(aggregate: &Aggregate) -> bool {
 }
 
 /// Makes a release of an aggregate, or finds the same one among the earlier.
-fn release(aggregate: Aggregate, frontiers: &mut Vec<Frontier>) -> Result<LogicalPlan, Refusal> {
+fn release(aggregate: Aggregate, cuts: &mut Cuts) -> Result<LogicalPlan, Refusal> {
     if aggregate.aggr_expr.is_empty() {
         let keys: Vec<String> = aggregate
             .group_expr
@@ -192,6 +204,7 @@ fn release(aggregate: Aggregate, frontiers: &mut Vec<Frontier>) -> Result<Logica
             "",
         );
     }
+    let frontiers = &mut cuts.frontiers;
     // A CTE that is used twice comes here twice with the same bytes: it is released once.
     let frontier = match frontiers.iter().position(|known| known.plan == bytes) {
         Some(known) => known,
@@ -210,8 +223,13 @@ fn release(aggregate: Aggregate, frontiers: &mut Vec<Frontier>) -> Result<Logica
             "Group by what tells them apart, or ask several statements.",
         );
     }
+    cuts.places += 1;
     Ok(LogicalPlan::Extension(Extension {
-        node: Arc::new(Released { frontier, schema }),
+        node: Arc::new(Released {
+            frontier,
+            place: cuts.places,
+            schema,
+        }),
     }))
 }
 

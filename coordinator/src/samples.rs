@@ -107,9 +107,7 @@ impl Samples {
         }
         for slot in self.slot_of_row {
             for (intervals, (low, high, sd)) in found.iter_mut().zip(&bounds[slot]) {
-                intervals.low.push(*low);
-                intervals.high.push(*high);
-                intervals.sd.push(*sd);
+                intervals.push(*low, *high, *sd);
             }
         }
         found
@@ -117,6 +115,13 @@ impl Samples {
 }
 
 impl Intervals {
+    /// One more row.
+    pub fn push(&mut self, low: Option<f64>, high: Option<f64>, sd: Option<f64>) {
+        self.low.push(low);
+        self.high.push(high);
+        self.sd.push(sd);
+    }
+
     /// Of rows about which nothing is known.
     pub fn unknown(rows: usize) -> Self {
         Self {

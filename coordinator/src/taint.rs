@@ -136,46 +136,81 @@ pub(crate) fn taint(plan: &LogicalPlan, frontiers: &[Frontier]) -> Taint {
     }
 }
 
-/// For each output column, the release and the aggregate that it is, if a row of the answer is
-/// a row of the release and the column a plain figure of it.
-pub(crate) fn plain(plan: &LogicalPlan, frontiers: &[Frontier]) -> Vec<Option<(usize, usize)>> {
+/// A released figure as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plain {
+    /// Which place of a release in the plan.
+    pub place: usize,
+    /// Which of the statement's frontiers.
+    pub frontier: usize,
+    /// Which of its aggregates.
+    pub aggregate: usize,
+}
+
+/// For each output column, the released figures that it is made of, as they are: one a branch of
+/// a UNION. Nothing where it is something else, or computed.
+pub(crate) fn plain(plan: &LogicalPlan, frontiers: &[Frontier]) -> Vec<Vec<Plain>> {
     let width = plan.schema().fields().len();
     if let Some(released) = Released::of(plan) {
         let keys = frontiers.get(released.frontier).map_or(0, Frontier::keys);
-        return (0..width)
-            .map(|at| {
-                at.checked_sub(keys)
-                    .map(|aggregate| (released.frontier, aggregate))
-            })
-            .collect();
+        let figure = |aggregate| Plain {
+            place: released.place,
+            frontier: released.frontier,
+            aggregate,
+        };
+        let columns = (0..width).map(|at| at.checked_sub(keys).map(figure));
+        return columns.map(|figure| figure.into_iter().collect()).collect();
     }
-    match plan {
+    let inputs = plan.inputs();
+    let mut below = inputs.iter().map(|input| plain(input, frontiers));
+    let mut found = match plan {
         LogicalPlan::Projection(projection) => {
-            let below = plain(&projection.input, frontiers);
+            let below = below.next().unwrap_or_default();
+            let schema = projection.input.schema();
+            let of = |expr: &Expr| {
+                let mut expr = expr;
+                while let Expr::Alias(alias) = expr {
+                    expr = alias.expr.as_ref();
+                }
+                match expr {
+                    Expr::Column(column) => index(schema, column).map(|at| below[at].clone()),
+                    _ => None,
+                }
+            };
             projection
                 .expr
                 .iter()
-                .map(|expr| {
-                    let mut expr = expr;
-                    while let Expr::Alias(alias) = expr {
-                        expr = &alias.expr;
-                    }
-                    match expr {
-                        Expr::Column(column) => {
-                            index(projection.input.schema(), column).and_then(|at| below[at])
-                        }
-                        _ => None,
-                    }
-                })
+                .map(|expr| of(expr).unwrap_or_default())
                 .collect()
         }
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
-        | LogicalPlan::SubqueryAlias(_) => plan
-            .inputs()
-            .first()
-            .map_or_else(|| vec![None; width], |input| plain(input, frontiers)),
-        _ => vec![None; width],
-    }
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Window(_) => below.next().unwrap_or_default(),
+        LogicalPlan::Join(join) => match join.join_type {
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+                below.next().unwrap_or_default()
+            }
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+                below.nth(1).unwrap_or_default()
+            }
+            _ => below.flatten().collect(),
+        },
+        LogicalPlan::Union(_) => below
+            .reduce(|mut all, branch| {
+                for (column, more) in all.iter_mut().zip(branch) {
+                    if column.is_empty() || more.is_empty() {
+                        column.clear();
+                    } else {
+                        column.extend(more);
+                    }
+                }
+                all
+            })
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    found.resize(width, Vec::new());
+    found
 }

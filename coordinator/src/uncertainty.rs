@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{Int64Array, RecordBatch},
+        array::{Array as _, Int64Array, RecordBatch},
         compute::concat_batches,
         datatypes::{DataType, Field, Schema},
     },
@@ -23,7 +23,7 @@ use crate::{
     merge::Merged,
     samples::{Intervals, LEVEL, Samples, int64},
     session::started,
-    taint,
+    taint::{self, Plain},
     total::total,
     widen::{Leaves, widen},
 };
@@ -72,22 +72,21 @@ pub(crate) async fn answer(
         if !figures[at].noisy || !batch.column(at).data_type().is_numeric() {
             continue;
         }
-        let exact = plain[at]
-            .and_then(|(frontier, aggregate)| exact(merged.get(frontier)?, aggregate, &rows));
+        let exact = exact(merged, &plain[at], &rows);
         match exact {
             Some(intervals) => figures[at].intervals = Some(intervals),
             None => drawn.push(at),
         }
     }
-    if !drawn.is_empty() && !rows.is_empty() {
+    if !drawn.is_empty() && !rows.identities.is_empty() {
         let draws = Draws::within(MOST_DRAWS, merged);
-        let samples = Samples::new(&rows, drawn.len());
+        let samples = Samples::new(&rows.identities, drawn.len());
         let found = match draw(state, &upper, frontiers, merged, &drawn, draws, samples).await {
             Ok(found) => found,
             Err(error) => {
                 // The answer stands; that its intervals are not known is said by NULLs.
                 tracing::warn!(%error, "no draws");
-                vec![Intervals::unknown(rows.len()); drawn.len()]
+                vec![Intervals::unknown(rows.identities.len()); drawn.len()]
             }
         };
         for (at, intervals) in drawn.into_iter().zip(found) {
@@ -111,13 +110,20 @@ pub(crate) async fn answer(
     Ok((batch, figures))
 }
 
-/// The answer itself, and the identity of each of its rows.
+/// Where the answer's rows come from.
+struct Rows {
+    identities: Vec<i64>,
+    /// For each place of a release, the number of the release's row, if there is one.
+    origins: HashMap<usize, Int64Array>,
+}
+
+/// The answer itself, and where its rows come from.
 async fn released_rows(
     state: &SessionState,
     upper: &LogicalPlan,
     frontiers: &[Frontier],
     merged: &[Merged],
-) -> Result<(RecordBatch, Vec<i64>)> {
+) -> Result<(RecordBatch, Rows)> {
     let tables = frontiers
         .iter()
         .zip(merged)
@@ -132,8 +138,18 @@ async fn released_rows(
     let wide = widen(upper.clone(), &leaves)?;
     let mut exprs = renamed(visible.iter());
     exprs.push(column(&wide.row).alias("row"));
+    for (place, origin) in &wide.origins {
+        exprs.push(column(origin).alias(format!("origin{place}")));
+    }
     let batch = run(state, exprs, wide.plan).await?;
-    let rows = int64(&batch, visible.len())?.values().to_vec();
+    let mut rows = Rows {
+        identities: int64(&batch, visible.len())?.values().to_vec(),
+        origins: HashMap::new(),
+    };
+    for (at, (place, _)) in wide.origins.iter().enumerate() {
+        let origins = int64(&batch, visible.len() + 1 + at)?.clone();
+        rows.origins.insert(*place, origins);
+    }
     let kept: Vec<usize> = (0..visible.len()).collect();
     Ok((batch.project(&kept)?, rows))
 }
@@ -154,25 +170,42 @@ async fn run(state: &SessionState, exprs: Vec<Expr>, plan: LogicalPlan) -> Resul
     Ok(concat_batches(&schema, &batches)?)
 }
 
-/// Exact intervals of plain figures; a row's identity is then its place in the release.
-fn exact(merged: &Merged, aggregate: usize, rows: &[i64]) -> Option<Intervals> {
-    let weights = finish::weights(merged.aggregates.get(aggregate)?, &merged.measures)?;
+/// Exact intervals of plain figures; nothing when the column is not made of such alone.
+fn exact(merged: &[Merged], figures: &[Plain], rows: &Rows) -> Option<Intervals> {
+    let mut sources = Vec::new();
+    for figure in figures {
+        let merged = merged.get(figure.frontier)?;
+        let aggregate = merged.aggregates.get(figure.aggregate)?;
+        let weights = finish::weights(aggregate, &merged.measures)?;
+        sources.push((merged, weights, rows.origins.get(&figure.place)?));
+    }
+    if sources.is_empty() {
+        return None;
+    }
     let mut known: HashMap<Vec<u64>, f64> = HashMap::new();
     let mut intervals = Intervals::default();
-    for row in rows {
-        let group = usize::try_from(*row).ok()?;
+    for row in 0..rows.identities.len() {
+        let source = sources.iter().find(|(_, _, origins)| origins.is_valid(row));
+        // The NULL of an outer join comes from no release, and has no bounds.
+        let Some((merged, weights, origins)) = source else {
+            intervals.push(None, None, None);
+            continue;
+        };
+        let group = usize::try_from(origins.value(row)).ok()?;
         let cells = merged.cells.get(group)?;
         let value: f64 = weights
             .iter()
             .map(|(measure, weight)| cells[*measure] * weight)
             .sum();
-        let noise = merged.noise(group, &weights);
+        let noise = merged.noise(group, weights);
         let half_width = *known
             .entry(noise.key())
             .or_insert_with(|| noise.half_width(LEVEL));
-        intervals.low.push(Some(value - half_width));
-        intervals.high.push(Some(value + half_width));
-        intervals.sd.push(Some(noise.variance().sqrt()));
+        intervals.push(
+            Some(value - half_width),
+            Some(value + half_width),
+            Some(noise.variance().sqrt()),
+        );
     }
     Some(intervals)
 }
@@ -235,7 +268,7 @@ pub(crate) async fn rehearse(
     let drawn: Vec<usize> = (0..noisy.len())
         .filter(|at| noisy[*at] && batch.column(*at).data_type().is_numeric())
         .collect();
-    let samples = Samples::new(&rows, drawn.len());
+    let samples = Samples::new(&rows.identities, drawn.len());
     let draws = Draws::within(2, merged);
     draw(state, &upper, frontiers, merged, &drawn, draws, samples).await?;
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{
-        Column, DFSchema, JoinType, Result, TableReference, not_impl_err,
+        Column, DFSchema, JoinType, Result, ScalarValue, TableReference, not_impl_err,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     functions::core::expr_fn::coalesce,
@@ -19,7 +19,7 @@ use datafusion::{
 };
 
 use crate::{
-    finish::{DRAW, ROW, Wide, column, columns, with_column},
+    finish::{DRAW, ORIGIN, ROW, Wide, column, columns, with_column},
     frontier::Released,
     identity::identity,
 };
@@ -78,6 +78,7 @@ impl Widener<'_> {
             plan,
             draw: None,
             row: Column::new_unqualified(name),
+            origins: Vec::new(),
         })
     }
 
@@ -94,6 +95,7 @@ impl Widener<'_> {
             plan,
             draw: Some(draw),
             row: numbered.row,
+            origins: Vec::new(),
         })
     }
 
@@ -121,6 +123,7 @@ impl Widener<'_> {
                 let mut exprs = projection.expr;
                 exprs.push(column(&below.row));
                 exprs.extend(below.draw.as_ref().map(column));
+                exprs.extend(below.origins.iter().map(|(_, origin)| column(origin)));
                 let plan = Projection::try_new(exprs, Arc::new(below.plan))?;
                 Ok(Wide {
                     plan: LogicalPlan::Projection(plan),
@@ -146,6 +149,11 @@ impl Widener<'_> {
                     plan: LogicalPlan::SubqueryAlias(plan),
                     draw: below.draw.map(renamed),
                     row: renamed(below.row),
+                    origins: below
+                        .origins
+                        .into_iter()
+                        .map(|(at, c)| (at, renamed(c)))
+                        .collect(),
                 })
             }
             LogicalPlan::Sort(sort) => self.sort(sort, top),
@@ -286,23 +294,37 @@ impl Widener<'_> {
             plan: LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?),
             draw,
             row: Column::new_unqualified(row),
+            origins: Vec::new(),
         })
     }
 
     fn union(&mut self, union: Union, top: bool) -> Result<Wide> {
         let row = format!("{ROW}_{}", self.place());
         let draw = self.drawing().then(|| format!("{DRAW}_{}", self.place()));
-        let mut inputs = Vec::new();
-        for (branch, input) in union.inputs.into_iter().enumerate() {
+        let mut branches = Vec::new();
+        for input in union.inputs {
             let original = columns(&input);
-            let below = self.wide(own(input), top)?;
-            let mut exprs = original;
-            let branch = lit(i64::try_from(branch).unwrap_or_default());
-            exprs.push(identity(vec![branch, column(&below.row)]).alias(&row));
-            if let (Some(name), Some(inner)) = (&draw, &below.draw) {
+            branches.push((original, self.wide(own(input), top)?));
+        }
+        let places: Vec<usize> = branches
+            .iter()
+            .flat_map(|(_, branch)| branch.origins.iter().map(|(place, _)| *place))
+            .collect();
+        let origin = |place: usize| format!("{ORIGIN}_{row}_{place}");
+        let mut inputs = Vec::new();
+        for (number, (mut exprs, branch)) in branches.into_iter().enumerate() {
+            let number = lit(i64::try_from(number).unwrap_or_default());
+            exprs.push(identity(vec![number, column(&branch.row)]).alias(&row));
+            if let (Some(name), Some(inner)) = (&draw, &branch.draw) {
                 exprs.push(column(inner).alias(name));
             }
-            let plan = Projection::try_new(exprs, Arc::new(below.plan))?;
+            // Rows of one branch come from none of the other's releases.
+            exprs.extend(places.iter().map(|place| {
+                let own = branch.origins.iter().find(|(at, _)| at == place);
+                let value = own.map_or(lit(ScalarValue::Int64(None)), |(_, own)| column(own));
+                value.alias(origin(*place))
+            }));
+            let plan = Projection::try_new(exprs, Arc::new(branch.plan))?;
             inputs.push(Arc::new(LogicalPlan::Projection(plan)));
         }
         // The union's own columns have the union's own names; the hidden ones come after.
@@ -322,6 +344,10 @@ impl Widener<'_> {
                 schema: Arc::new(schema),
             }),
             draw: draw.map(Column::new_unqualified),
+            origins: places
+                .iter()
+                .map(|place| (*place, Column::new_unqualified(origin(*place))))
+                .collect(),
             row: Column::new_unqualified(row),
         })
     }
@@ -364,16 +390,23 @@ impl Widener<'_> {
             join.null_aware,
         )?);
         let one_sided = match join.join_type {
-            LeftSemi | LeftAnti | LeftMark => Some((left.draw.clone(), left.row.clone())),
-            RightSemi | RightAnti | RightMark => Some((right.draw.clone(), right.row.clone())),
+            LeftSemi | LeftAnti | LeftMark => Some((&left.draw, &left.row, &left.origins)),
+            RightSemi | RightAnti | RightMark => Some((&right.draw, &right.row, &right.origins)),
             _ => None,
         };
-        if let Some((draw, row)) = one_sided {
-            return Ok(Wide { plan, draw, row });
+        if let Some((draw, row, origins)) = one_sided {
+            return Ok(Wide {
+                plan,
+                draw: draw.clone(),
+                row: row.clone(),
+                origins: origins.clone(),
+            });
         }
+        let origins: Vec<_> = left.origins.into_iter().chain(right.origins).collect();
         let name = format!("{ROW}_{}", self.place());
         let mut exprs: Vec<Expr> = original.iter().map(column).collect();
         exprs.push(identity(vec![column(&left.row), column(&right.row)]).alias(&name));
+        exprs.extend(origins.iter().map(|(_, origin)| column(origin)));
         let draw = match (join.join_type, left.draw, right.draw) {
             (Full, Some(l), Some(r)) => {
                 let name = format!("{DRAW}_{}", self.place());
@@ -390,6 +423,7 @@ impl Widener<'_> {
             plan: LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?),
             draw,
             row: Column::new_unqualified(name),
+            origins,
         })
     }
 }

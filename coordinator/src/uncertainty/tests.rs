@@ -1,10 +1,6 @@
 //! Answers and their intervals on cells that are known.
 
-use datafusion::arrow::{
-    array::{Array as _, Float64Array},
-    compute::cast,
-    util::pretty::pretty_format_batches,
-};
+use datafusion::arrow::{array::Float64Array, compute::cast, util::pretty::pretty_format_batches};
 use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -338,5 +334,39 @@ async fn exact_intervals_cover() {
     for rate in coverage(sql, 20.0, &truth, 500).await {
         // Whole bounds are rounded outwards, by half a step of 60 on average: a little over.
         assert!((0.93..0.985).contains(&rate), "{rate}");
+    }
+}
+
+#[tokio::test]
+async fn plain_figures_have_exact_intervals_through_joins_and_unions() {
+    let planner = planner();
+    let exact = 2.0 * 20.0 * 20_f64.ln();
+    for sql in [
+        "SELECT site, COUNT(*) AS n FROM visits GROUP BY site",
+        "SELECT v.label, t.n FROM (VALUES (1, 'one'), (9, 'nine')) AS v(site, label) \
+         LEFT JOIN (SELECT site, COUNT(*) AS n FROM visits GROUP BY site) t ON v.site = t.site",
+        "SELECT 0 AS site, COUNT(*) AS n FROM visits UNION ALL \
+         SELECT site, COUNT(*) FROM visits GROUP BY site ORDER BY n",
+        "WITH t AS (SELECT site, COUNT(*) AS n FROM visits GROUP BY site) \
+         SELECT a.site, b.n FROM t a JOIN t b ON a.site = b.site + 1 WHERE b.n > 100",
+    ] {
+        let planned = planner.plan(sql).await.expect("plan");
+        let (batch, figures) = asked(&planned, planner.state(), 20.0, 7).await;
+        let intervals = figures[1].intervals.as_ref().expect("intervals");
+        for row in 0..batch.num_rows() {
+            match (intervals.low[row], intervals.high[row]) {
+                // Rounded outwards to whole numbers.
+                (Some(low), Some(high)) => {
+                    assert!(
+                        (0.0..=2.0).contains(&(high - low - exact)),
+                        "{sql}: {low} {high}"
+                    );
+                }
+                (low, high) => {
+                    assert_eq!((low, high), (None, None));
+                    assert!(batch.column(1).is_null(row), "{sql}");
+                }
+            }
+        }
     }
 }
