@@ -116,12 +116,18 @@ impl Catalogue {
         table: &TableConfig,
         context: &SessionContext,
     ) -> Result<(), CatalogueError> {
-        let provider = read(table, context).await?;
-        let schema = provider.schema();
         let refused = |message: String| CatalogueError::Declaration {
             table: table.name.clone(),
             message,
         };
+        // The types of a CSV file follow from its rows, and a row that doesn't fit fails.
+        if extension(&table.path).as_deref() == Some("csv") {
+            return Err(refused(
+                "private tables are Parquet or Arrow files, whose types are declared; convert the CSV file".into(),
+            ));
+        }
+        let provider = read(table, context).await?;
+        let schema = provider.schema();
         let columns = table
             .columns
             .iter()
@@ -158,11 +164,26 @@ impl Catalogue {
                 )));
             }
         }
+        let of_unit = |table: &TablePolicy| match &table.ownership {
+            Ownership::Private { unit, .. } => table.column(unit).map(|(_, unit)| unit.data_type),
+            Ownership::Public { .. } => None,
+        };
         let ownership = Ownership::Private {
             unit: unit.column.clone(),
             max_rows_per_unit: unit.max_rows,
         };
-        self.insert(table, TablePolicy { ownership, columns }, provider);
+        let policy = TablePolicy { ownership, columns };
+        let own = of_unit(&policy);
+        let others = self.policy.tables.iter();
+        if let Some((other, _)) = others
+            .filter(|(_, other)| of_unit(other).is_some_and(|unit| Some(unit) != own))
+            .next()
+        {
+            return Err(refused(format!(
+                "its unit has another type than that of table {other}; one person has one id"
+            )));
+        }
+        self.insert(table, policy, provider);
         Ok(())
     }
 

@@ -3,7 +3,12 @@
 //! Times and sizes of private files say something about the data, so they stay in a file beside
 //! the ledger; only the random id takes part in the hash that a question is known by.
 
-use std::{fs, io, path::Path, time::UNIX_EPOCH};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -52,36 +57,41 @@ impl DataVersion {
             files,
         };
         let beside = file.with_extension("new");
-        fs::write(&beside, serde_json::to_vec(&fresh)?)?;
+        write_private(&beside, &serde_json::to_vec(&fresh)?)?;
         fs::rename(beside, file)?;
         Ok(Self(version))
     }
 }
 
+/// Adds a file, or all files below the folder in question: that of a glob is the part before the
+/// first wildcard.
 fn describe(path: &Path, files: &mut Vec<(String, u64, u128)>) -> io::Result<()> {
-    let is_glob = path.to_string_lossy().contains(['*', '?', '[']);
-    let folder = if path.is_dir() {
-        Some(path)
+    let plain: PathBuf = path
+        .components()
+        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
+        .collect();
+    if plain.is_dir() {
+        for entry in fs::read_dir(&plain)? {
+            describe(&entry?.path(), files)?;
+        }
     } else {
-        path.parent().filter(|_| is_glob)
-    };
-    match folder {
-        Some(folder) => {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?.path();
-                if entry.is_file() {
-                    describe(&entry, files)?;
-                }
-            }
-        }
-        None => {
-            let found = fs::metadata(path)?;
-            let changed = found
-                .modified()?
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            files.push((path.display().to_string(), found.len(), changed.as_nanos()));
-        }
+        let found = fs::metadata(&plain)?;
+        let changed = found
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        files.push((plain.display().to_string(), found.len(), changed.as_nanos()));
     }
     Ok(())
+}
+
+/// Sizes and times of private files are the owner's alone.
+fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut open = options.open(file)?;
+    open.write_all(bytes)?;
+    open.sync_all()
 }

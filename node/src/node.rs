@@ -20,6 +20,9 @@ use crate::{
     ledger::{Ledger, LedgerError},
 };
 
+/// Questions that are analysed at the same time, at most: each may take some memory and seconds.
+const ANALYSED_AT_ONCE: usize = 8;
+
 /// Why a node can't start. Read by the owner alone.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -54,6 +57,8 @@ pub struct Node {
     pub(crate) budget: Budget,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) engine: SessionContext,
+    /// Questions that are analysed at the same time.
+    pub(crate) analysing: Semaphore,
     /// Questions that run at the same time.
     pub(crate) running: Semaphore,
     /// Answers leave at a multiple of this; zero: at once.
@@ -86,6 +91,7 @@ impl Node {
             budget,
             ledger: Arc::new(ledger),
             engine,
+            analysing: Semaphore::new(ANALYSED_AT_ONCE),
             running: Semaphore::new(config.limits.concurrent),
             time_grid: config.answers.time_grid,
         })
@@ -112,6 +118,9 @@ fn engine(config: &NodeConfig) -> Result<SessionContext, StartError> {
         .with_memory_pool(Arc::new(FairSpillPool::new(bytes)))
         .with_disk_manager_builder(disk)
         .build_arc()?;
-    let session = SessionConfig::new().with_information_schema(false);
+    let mut session = SessionConfig::new().with_information_schema(false);
+    // A hash join holds one side in memory and fails where that is too much: a failure that hangs
+    // on the data. Sorts spill.
+    session.options_mut().optimizer.prefer_hash_join = false;
     Ok(SessionContext::new_with_config_rt(session, runtime))
 }

@@ -10,7 +10,7 @@
 //! on disk; only a [`Released`] answer becomes bytes, and it exists only after those bytes are on
 //! disk.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use sha2::{Digest, Sha256};
@@ -24,7 +24,7 @@ use skerry_proto::{CONTRACT_VERSION, Delta, ErrorCode, ProjectId, QueryId, Refus
 use crate::{
     answer,
     execute::{ExactVector, execute},
-    ledger::{self, Charge, Reservation},
+    ledger::{self, Charge, Head, Reservation},
     node::Node,
     plan::{
         gate,
@@ -32,6 +32,9 @@ use crate::{
         rebuild::rebuild,
     },
 };
+
+/// An execution that takes longer is given up.
+const LONGEST_RUN: Duration = Duration::from_secs(1_800);
 
 /// A question that is understood.
 #[derive(Debug)]
@@ -74,6 +77,9 @@ pub struct Released {
     pub bytes: Vec<u8>,
     /// Whether it was paid for just now.
     pub charged: bool,
+    /// Head of the ledger's chain after this answer's own entry. A stored answer has none: the
+    /// ledger's latest head would tell when other questions are answered.
+    pub head: Option<Head>,
 }
 
 /// What a reservation came to.
@@ -215,6 +221,7 @@ impl Quoted {
                 Ok(Decision::Stored(Released {
                     bytes,
                     charged: false,
+                    head: None,
                 }))
             }
             Reservation::Conflict => Err(Refusal::new(
@@ -250,8 +257,11 @@ impl Reserved {
             &node.catalogue,
         )
         .map_err(|_| failed())?;
-        let vector = execute(plan, &quoted.quote, &node.engine)
+        let run = execute(plan, &quoted.quote, &node.engine);
+        // A constant: how long it is says nothing about the data.
+        let vector = tokio::time::timeout(LONGEST_RUN, run)
             .await
+            .map_err(|_| failed())?
             .map_err(|_| failed())?;
         Ok(Executed {
             quoted,
@@ -282,12 +292,14 @@ impl Executed {
             cost: Some(answer::cost(&quoted.quote, &quoted.request)),
         }
         .encode_to_vec();
-        node.ledger
+        let head = node
+            .ledger
             .record(token, bytes.clone())
             .map_err(|_| failed())?;
         Ok(Released {
             bytes,
             charged: true,
+            head: Some(head),
         })
     }
 }

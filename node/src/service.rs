@@ -13,6 +13,9 @@ use crate::{
     pipeline::{Admitted, Decision, Quoted, Released, failed},
 };
 
+/// Enough for a question of the greatest depth that the gate admits.
+const STACK_BYTES: usize = 64 << 20;
+
 /// A node behind gRPC.
 #[derive(Clone)]
 pub struct NodeService {
@@ -32,12 +35,19 @@ impl NodeService {
         work: impl FnOnce(&Node) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let node = Arc::clone(&self.node);
-        tokio::task::spawn_blocking(move || work(&node))
+        // Questions are nested, and so are the functions that walk them.
+        tokio::task::spawn_blocking(move || stacker::grow(STACK_BYTES, || work(&node)))
             .await
             .unwrap_or_else(|_| Err(failed()))
     }
 
     async fn quoted(&self, question: wire::Question) -> Result<Quoted, Refusal> {
+        let _turn = self
+            .node
+            .analysing
+            .acquire()
+            .await
+            .map_err(|_| Refusal::new(ErrorCode::Unavailable, "the node is stopping", ""))?;
         self.blocking(move |node| Admitted::admit(node, &question)?.quote(node))
             .await
             .map_err(|refusal| match refusal.code {
@@ -62,12 +72,6 @@ impl NodeService {
                 })?;
         let quoted = self.quoted(question).await?;
         let project = quoted.project().clone();
-        let turn = self
-            .node
-            .running
-            .acquire()
-            .await
-            .map_err(|_| Refusal::new(ErrorCode::Unavailable, "the node is stopping", ""))?;
         let fresh = request.fresh;
         let decision = self
             .blocking(move |node| quoted.reserve(node, query_id, fresh))
@@ -75,11 +79,12 @@ impl NodeService {
         let released = match decision {
             Decision::Stored(released) => released,
             Decision::Execute(reserved) => {
+                // What waits here is paid for, and so bounded by the budget.
+                let _turn = self.node.running.acquire().await.map_err(|_| failed())?;
                 let executed = reserved.execute(&self.node).await?;
                 self.blocking(move |node| executed.release(node)).await?
             }
         };
-        drop(turn);
         self.reply(released, project).await
     }
 
@@ -93,12 +98,11 @@ impl NodeService {
                 .ledger
                 .budget(&project)
                 .map_err(answer::ledger_stopped)?;
-            let head = node.ledger.head().map_err(answer::ledger_stopped)?;
             Ok(wire::ReleaseReply {
                 released: released.bytes,
                 charged: released.charged,
                 budget: Some(answer::budget(&status)),
-                ledger_head: head.to_vec(),
+                ledger_head: released.head.map(Vec::from).unwrap_or_default(),
             })
         })
         .await

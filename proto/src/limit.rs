@@ -2,11 +2,12 @@
 
 /// Bytes of one plan.
 pub const PLAN_BYTES: usize = 256 * 1024;
-/// Nested messages in one plan. `prost` itself stops at 100.
-pub const PLAN_DEPTH: usize = 96;
+/// Levels of nested expressions in one plan; a chain of operators counts each of them. (`prost`
+/// itself stops at 100 nested messages.)
+pub const PLAN_DEPTH: usize = 400;
 /// Fields in one plan, whatever they hold.
 pub const PLAN_FIELDS: usize = 50_000;
-/// Operands of one chained operator, and members of one list.
+/// Members of one list.
 pub const LIST_LENGTH: usize = 2_000;
 /// Operands of one chained operator.
 pub const CHAIN_LENGTH: usize = 256;
@@ -14,6 +15,10 @@ pub const CHAIN_LENGTH: usize = 256;
 pub const CELLS: usize = 1_000_000;
 /// Groups of one release.
 pub const GROUPS: usize = 100_000;
+/// Characters of a LIKE pattern.
+pub const PATTERN_LENGTH: usize = 256;
+/// Parts that lowering may add to a plan's own where it has to say a part twice.
+pub const REPEATED_PARTS: usize = 20_000;
 /// Aggregates of one frontier.
 pub const AGGREGATES: usize = 64;
 /// Bytes of one message, of either side. A vector of `CELLS` cells fits.

@@ -7,9 +7,12 @@
 //! The decoder itself can't be trusted with more: it opens files that a plan names and panics on
 //! some messages (`Values` with no columns is five bytes).
 
-use datafusion_proto::protobuf::{
-    self, LogicalExprNode, LogicalPlanNode, logical_expr_node::ExprType,
-    logical_plan_node::LogicalPlanType,
+use datafusion_proto::{
+    generated::datafusion_common::{ScalarValue, scalar_value::Value as Scalar},
+    protobuf::{
+        self, LogicalExprNode, LogicalPlanNode, logical_expr_node::ExprType,
+        logical_plan_node::LogicalPlanType,
+    },
 };
 use prost::Message as _;
 use skerry_proto::{ErrorCode, Refusal, limit};
@@ -39,6 +42,7 @@ pub fn admit(bytes: &[u8]) -> Result<AdmittedPlan, Refusal> {
         .map_err(|_| refused("the bytes are no plan, or one that is nested too deep"))?;
     let mut budget = Budget {
         left: limit::PLAN_FIELDS,
+        depth: 0,
     };
     budget.plan(&plan)?;
     Ok(AdmittedPlan(plan))
@@ -56,9 +60,50 @@ fn too_large(what: &str, most: usize, of_what: &str) -> Refusal {
     )
 }
 
-/// Nodes that a plan may still have.
+/// Nodes that a plan may still have, and how deep it is at the node in hand.
 struct Budget {
     left: usize,
+    depth: usize,
+}
+
+/// Literals of the plain types. Others carry serialised arrays, whose decoder takes the memory
+/// that they ask for.
+fn literal(scalar: &ScalarValue) -> Result<(), Refusal> {
+    let plain = match &scalar.value {
+        Some(
+            Scalar::NullValue(_)
+            | Scalar::BoolValue(_)
+            | Scalar::Utf8Value(_)
+            | Scalar::LargeUtf8Value(_)
+            | Scalar::Utf8ViewValue(_)
+            | Scalar::Int8Value(_)
+            | Scalar::Int16Value(_)
+            | Scalar::Int32Value(_)
+            | Scalar::Int64Value(_)
+            | Scalar::Uint8Value(_)
+            | Scalar::Uint16Value(_)
+            | Scalar::Uint32Value(_)
+            | Scalar::Uint64Value(_)
+            | Scalar::Float32Value(_)
+            | Scalar::Float64Value(_)
+            | Scalar::Date32Value(_)
+            | Scalar::TimestampValue(_)
+            | Scalar::IntervalYearmonthValue(_)
+            | Scalar::IntervalDaytimeValue(_)
+            | Scalar::IntervalMonthDayNano(_),
+        ) => true,
+        // What the decoder's next version may add is no plain type either.
+        Some(_) | None => false,
+    };
+    if plain {
+        Ok(())
+    } else {
+        Err(Refusal::new(
+            ErrorCode::Unsupported,
+            "a literal isn't a truth value, integer, float, text, date, timestamp or interval",
+            "cast decimals to DOUBLE",
+        ))
+    }
 }
 
 type Boxed<T> = Option<Box<T>>;
@@ -190,13 +235,33 @@ impl Budget {
         }
     }
 
+    /// A chain of operators is decoded to so many nested ones, less one.
     fn expression(&mut self, expression: &LogicalExprNode) -> Result<(), Refusal> {
+        let deeper = match &expression.expr_type {
+            Some(ExprType::BinaryExpr(node)) => node.operands.len().max(1),
+            Some(_) | None => 1,
+        };
+        self.depth = self.depth.saturating_add(deeper);
+        if self.depth > limit::PLAN_DEPTH {
+            return Err(too_large(
+                "the plan",
+                limit::PLAN_DEPTH,
+                "levels of nesting",
+            ));
+        }
+        let found = self.parts_of(expression);
+        self.depth -= deeper;
+        found
+    }
+
+    fn parts_of(&mut self, expression: &LogicalExprNode) -> Result<(), Refusal> {
         self.take()?;
         let Some(kind) = &expression.expr_type else {
             return Err(refused("an expression is empty"));
         };
         let not_here = match kind {
-            ExprType::Column(_) | ExprType::Literal(_) => return Ok(()),
+            ExprType::Column(_) => return Ok(()),
+            ExprType::Literal(scalar) => return literal(scalar),
             ExprType::Alias(node) => return self.needed(&node.expr.as_ref()),
             ExprType::BinaryExpr(node) => {
                 if node.operands.len() < 2 {

@@ -5,7 +5,10 @@
 //! follows from atoms carries an expression over them, and the groups are that expression's values
 //! over all rows of the sources in question.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use skerry_proto::{DataType, ErrorCode, Refusal, Value, limit};
 
@@ -17,6 +20,8 @@ use crate::{
 
 /// Rows over which one image is evaluated, at most.
 const MAX_EVALUATIONS: usize = 1_000_000;
+/// Parts of expressions evaluated for one question in all, at most: some seconds of work.
+const MAX_WORK: usize = 50_000_000;
 /// A range with more members than this is no list of public values.
 const MAX_RANGE: i64 = 20_000;
 
@@ -76,6 +81,16 @@ pub struct Images {
     sources: Vec<Source>,
     /// Source and field of each atom.
     atoms: Vec<(usize, usize)>,
+    /// Parts of expressions evaluated so far.
+    work: Cell<usize>,
+}
+
+fn too_many_combinations() -> Refusal {
+    Refusal::new(
+        ErrorCode::TooLarge,
+        "the public values of the group keys have too many combinations",
+        "group by fewer columns, by columns with fewer public values, or by shorter expressions",
+    )
 }
 
 impl Images {
@@ -107,7 +122,8 @@ impl Images {
     fn combinations(
         &self,
         sources: &BTreeSet<usize>,
-        mut visit: impl FnMut(&[Value]),
+        evaluated: &[&Expression],
+        mut visit: impl FnMut(&[Value]) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let sources: Vec<usize> = sources.iter().copied().collect();
         let count = sources
@@ -116,12 +132,17 @@ impl Images {
                 product.checked_mul(self.sources[*source].rows.len())
             })
             .filter(|count| *count <= MAX_EVALUATIONS);
-        let Some(count) = count else {
-            return Err(Refusal::new(
-                ErrorCode::TooLarge,
-                "the public values of the group keys have too many combinations",
-                "group by fewer columns, or by columns with fewer public values",
-            ));
+        let sizes = evaluated
+            .iter()
+            .map(|expression| expression.size_within(MAX_WORK))
+            .try_fold(1usize, |sum, size| sum.checked_add(size?));
+        let work = count.zip(sizes).map_or(usize::MAX, |(count, sizes)| {
+            count.saturating_mul(sizes.saturating_add(self.atoms.len()))
+        });
+        let work = self.work.get().saturating_add(work);
+        self.work.set(work);
+        let Some(count) = count.filter(|_| work <= MAX_WORK) else {
+            return Err(too_many_combinations());
         };
         let mut row = vec![Value::Null; self.atoms.len()];
         for mut index in 0..count {
@@ -136,7 +157,7 @@ impl Images {
                     row[atom].clone_from(&values[*field]);
                 }
             }
-            visit(&row);
+            visit(&row)?;
         }
         Ok(())
     }
@@ -173,7 +194,12 @@ impl Images {
                 .filter(|constraint| self.sources_of(&[constraint]).is_subset(&sources))
                 .collect();
             let mut image = BTreeSet::new();
-            self.combinations(&sources, |row| {
+            let evaluated: Vec<&Expression> = members
+                .iter()
+                .map(|key| &keys[*key])
+                .chain(relevant.iter().copied())
+                .collect();
+            self.combinations(&sources, &evaluated, |row| {
                 let meets =
                     |constraint: &&Expression| constraint.evaluate(row) == Value::Boolean(true);
                 if relevant.iter().all(meets) {
@@ -181,6 +207,7 @@ impl Images {
                         members.iter().map(|key| keys[*key].evaluate(row)).collect();
                     image.insert(values);
                 }
+                Ok(())
             })?;
             if groups.len().saturating_mul(image.len()) > limit::GROUPS {
                 return Err(Refusal::new(
@@ -264,7 +291,8 @@ impl Images {
                 .filter(|atom| sources.contains(&self.atoms[*atom].0))
                 .collect();
             let mut joined = vec![];
-            self.combinations(&sources, |row| {
+            let evaluated: Vec<&Expression> = keys.iter().collect();
+            self.combinations(&sources, &evaluated, |row| {
                 let key: Vec<Value> = keys.iter().map(|key| key.evaluate(row)).collect();
                 let own = || atoms.iter().map(|atom| row[*atom].clone());
                 match by_key.get(&key) {
@@ -279,6 +307,11 @@ impl Images {
                             .collect(),
                     ),
                     None => {}
+                }
+                if joined.len() <= MAX_EVALUATIONS {
+                    Ok(())
+                } else {
+                    Err(too_many_combinations())
                 }
             })
             .ok()?;

@@ -226,6 +226,7 @@ fn call(function: &Function, parts: &[Interval]) -> Interval {
         )
         .narrow_high(literal_ceiling(parts)),
         Function::NullIf => first,
+        Function::Same => Interval::new(0.0, 1.0),
         Function::Length => Interval::new(0.0, f64::INFINITY),
         Function::DatePart(unit) => match unit {
             DateUnit::Year => Interval::new(1.0, 9_999.0),

@@ -7,6 +7,9 @@ use crate::{
     question::Relation,
 };
 
+/// Rows of a public relation, at most.
+const MAX_ROWS: usize = 2_000_000;
+
 /// The rows of a public relation.
 ///
 /// # Errors
@@ -42,6 +45,13 @@ pub fn rows(relation: &Relation, policy: &Policy) -> Result<Vec<Vec<Value>>, Ref
             let mut all = vec![];
             for input in inputs {
                 all.extend(rows(input, policy)?);
+                if all.len() > MAX_ROWS {
+                    return Err(Refusal::new(
+                        ErrorCode::TooLarge,
+                        "the public side of a join has too many rows",
+                        "join with fewer public tables at once",
+                    ));
+                }
             }
             Ok(all)
         }

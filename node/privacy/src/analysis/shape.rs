@@ -14,7 +14,10 @@ use crate::{
 };
 
 /// Rows that a person may have anywhere in a question; beyond, the noise would drown everything.
-pub const MAX_ROWS_PER_PERSON: u64 = 1 << 31;
+pub const MAX_ROWS_PER_PERSON: u64 = 1 << 22;
+
+/// Parts of an expression over atoms, at most; a longer one counts as not public.
+const MAX_SYMBOL: usize = 2_000;
 
 /// What is public about a relation.
 #[derive(Debug, Clone)]
@@ -59,6 +62,20 @@ impl Shape {
     /// The same expression over atoms, if all its columns follow from atoms.
     #[must_use]
     pub fn symbol(&self, expression: &Expression) -> Option<Expression> {
+        // Projections above each other could double an expression again and again.
+        let mut size = expression.size_within(MAX_SYMBOL)?;
+        let sizes: Vec<Option<usize>> = self
+            .columns
+            .iter()
+            .map(|column| column.symbol.as_ref()?.size_within(MAX_SYMBOL))
+            .collect();
+        expression.visit_columns(&mut |index| {
+            let of_column = sizes.get(index).copied().flatten().unwrap_or(0);
+            size = size.saturating_add(of_column);
+        });
+        if size > MAX_SYMBOL {
+            return None;
+        }
         expression.substitute(&|index| self.columns.get(index)?.symbol.clone())
     }
 
@@ -205,14 +222,14 @@ pub fn shape(relation: &Relation, policy: &Policy, images: &mut Images) -> Resul
             for column in &mut right.columns {
                 column.of_person = of_person;
             }
-            join(
-                JoinKind::Inner,
-                private,
-                right,
-                rows,
-                condition.as_ref(),
-                images,
-            )
+            // In a left join the public columns are NULL where nothing matches: the image has that
+            // already, but for rows that match on the keys and fail the condition.
+            let narrowed = match (kind, condition) {
+                (JoinKind::Left, None) => JoinKind::Inner,
+                (JoinKind::Left, Some(_)) => JoinKind::Left,
+                (JoinKind::Inner, _) => JoinKind::Inner,
+            };
+            join(narrowed, private, right, rows, condition.as_ref(), images)
         }
         Relation::Semi {
             negated: _,

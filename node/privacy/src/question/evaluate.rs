@@ -203,9 +203,9 @@ fn cast(value: &Value, to: DataType) -> Value {
         (Value::Text(x), DataType::Date) => date::parse(x).map_or(Value::Null, Value::Date),
         (Value::Date(x), DataType::Text) => date::format(*x).map_or(Value::Null, Value::Text),
         (Value::Date(x), DataType::Integer) => Value::Integer(i64::from(*x)),
-        (Value::Date(x), DataType::Timestamp) => {
-            Value::Timestamp(i64::from(*x) * date::MICROSECONDS_A_DAY)
-        }
+        (Value::Date(x), DataType::Timestamp) => i64::from(*x)
+            .checked_mul(date::MICROSECONDS_A_DAY)
+            .map_or(Value::Null, Value::Timestamp),
         (Value::Timestamp(x), DataType::Date) => {
             i32::try_from(x.div_euclid(date::MICROSECONDS_A_DAY)).map_or(Value::Null, Value::Date)
         }
@@ -239,6 +239,9 @@ fn call(function: &Function, arguments: &[Value]) -> Value {
                 .find(|value| !value.is_null())
                 .cloned()
                 .unwrap_or(Value::Null);
+        }
+        Function::Same => {
+            return Value::Boolean(matches!(arguments, [left, right] if left == right));
         }
         Function::Greatest => return extreme(Ordering::Greater),
         Function::Least => return extreme(Ordering::Less),

@@ -76,6 +76,8 @@ pub enum Function {
     Coalesce,
     /// NULL when both are equal, else the first.
     NullIf,
+    /// Whether both are equal, or both NULL; never NULL.
+    Same,
     /// The greatest of the arguments that are not NULL.
     Greatest,
     /// The least of the arguments that are not NULL.
@@ -223,6 +225,16 @@ impl Expression {
         }
     }
 
+    /// How many parts the expression has, if they are at most so many.
+    #[must_use]
+    pub fn size_within(&self, most: usize) -> Option<usize> {
+        let mut size = 1usize;
+        for child in self.children() {
+            size += child.size_within(most.checked_sub(size)?)?;
+        }
+        (size <= most).then_some(size)
+    }
+
     /// The same expression with each column replaced; nothing if a column has no replacement.
     pub fn substitute(&self, replace: &impl Fn(usize) -> Option<Self>) -> Option<Self> {
         let boxed = |part: &Self| part.substitute(replace).map(Box::new);
@@ -296,13 +308,20 @@ impl Expression {
         })
     }
 
-    /// Adds the columns that the expression names, each once.
-    pub fn collect_columns(&self, columns: &mut std::collections::BTreeSet<usize>) {
+    /// Visits each column as often as the expression names it.
+    pub fn visit_columns(&self, visit: &mut impl FnMut(usize)) {
         if let Self::Column(index) = self {
-            columns.insert(*index);
+            visit(*index);
         }
         for child in self.children() {
-            child.collect_columns(columns);
+            child.visit_columns(visit);
         }
+    }
+
+    /// Adds the columns that the expression names, each once.
+    pub fn collect_columns(&self, columns: &mut std::collections::BTreeSet<usize>) {
+        self.visit_columns(&mut |index| {
+            columns.insert(index);
+        });
     }
 }

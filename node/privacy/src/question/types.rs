@@ -138,6 +138,10 @@ fn call(function: &Function, types: &[DataType]) -> Result<DataType, TypeError> 
             [_, _] => same("NULLIF", types),
             _ => Err(TypeError("NULLIF needs two arguments".into())),
         },
+        Function::Same => match types {
+            [_, _] => same("IS DISTINCT FROM", types).map(|_| DataType::Boolean),
+            _ => Err(TypeError("IS DISTINCT FROM needs two sides".into())),
+        },
         Function::Lower | Function::Upper | Function::Trim | Function::Substring { .. } => {
             need("a text function", single()?, &[DataType::Text])?;
             Ok(DataType::Text)

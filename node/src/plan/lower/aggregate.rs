@@ -5,7 +5,7 @@ use skerry_privacy::{
     analysis::Wording,
     question::{Aggregate, Expression, PersonAggregate, PersonFunction, Query, Relation},
 };
-use skerry_proto::{DataType, ErrorCode, Refusal, Value};
+use skerry_proto::{DataType, ErrorCode, Refusal};
 
 use super::{Lowered, Lowering, Part, PartColumn, Scope, unaliased, unsupported};
 
@@ -24,6 +24,7 @@ impl Lowering<'_> {
         let scope = Scope {
             schema: aggregate.input.schema(),
             columns: &input.columns,
+            repeated: &self.repeated,
         };
         let mut wording = Wording::default();
         let mut keys = vec![];
@@ -65,6 +66,7 @@ impl Lowering<'_> {
         let scope = Scope {
             schema: aggregate.input.schema(),
             columns: &input.columns,
+            repeated: &self.repeated,
         };
         let mut keys = vec![];
         let mut columns = vec![];
@@ -217,12 +219,6 @@ impl Scope<'_> {
                     "per person there are COUNT, SUM, MIN, MAX and AVG",
                 ));
             }
-        };
-        let argument = match (&argument, &filter) {
-            (Expression::Literal { value, .. }, Some(_)) if *value != Value::Null => {
-                Expression::truth()
-            }
-            _ => argument,
         };
         Ok((
             PersonAggregate {

@@ -207,14 +207,11 @@ impl Scope<'_> {
             Operator::Multiply => arithmetic(Arithmetic::Multiply),
             Operator::Divide => arithmetic(Arithmetic::Divide),
             Operator::Modulo => arithmetic(Arithmetic::Remainder),
-            // IS [NOT] DISTINCT FROM: equal, or both NULL.
-            Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => {
-                let same = compare(Comparison::Equal)?.0;
-                let both_null = Expression::And(vec![
-                    Expression::IsNull(Box::new(left.clone())),
-                    Expression::IsNull(Box::new(right.clone())),
-                ]);
-                let same = known(Expression::Or(vec![same, both_null]));
+            Operator::IsDistinctFrom | Operator::IsNotDistinctFrom if left_type == right_type => {
+                let same = Expression::Call {
+                    function: Function::Same,
+                    arguments: vec![left, right],
+                };
                 let distinct = binary.op == Operator::IsDistinctFrom;
                 Ok((if distinct { not(same) } else { same }, DataType::Boolean))
             }
@@ -274,14 +271,15 @@ impl Scope<'_> {
                 "cast them to one type",
             ));
         }
-        let compare = |operator, bound| Expression::Compare {
+        let again = self.again(&value)?;
+        let compare = |operator, value, bound| Expression::Compare {
             operator,
-            left: Box::new(value.clone()),
+            left: Box::new(value),
             right: Box::new(bound),
         };
         let within = Expression::And(vec![
-            compare(Comparison::GreaterOrEqual, low),
-            compare(Comparison::LessOrEqual, high),
+            compare(Comparison::GreaterOrEqual, value, low),
+            compare(Comparison::LessOrEqual, again, high),
         ]);
         Ok((
             if between.negated { not(within) } else { within },
@@ -302,7 +300,7 @@ impl Scope<'_> {
                 None => when,
                 Some((base, of_base)) if *of_base == of_when => Expression::Compare {
                     operator: Comparison::Equal,
-                    left: Box::new(base.clone()),
+                    left: Box::new(self.again(base)?),
                     right: Box::new(when),
                 },
                 Some(_) => return Err(unsupported(&shown(whole), "cast both to one type")),
@@ -438,6 +436,16 @@ impl Scope<'_> {
                 "LIKE needs a text and a literal pattern",
             ));
         };
+        if pattern.chars().count() > limit::PATTERN_LENGTH {
+            return Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!(
+                    "a LIKE pattern has more than {} characters",
+                    limit::PATTERN_LENGTH
+                ),
+                "use a shorter pattern",
+            ));
+        }
         let found = Expression::Like {
             value: Box::new(value),
             pattern,

@@ -25,10 +25,12 @@ impl Lowering<'_> {
         let left_scope = Scope {
             schema: join.left.schema(),
             columns: &left.columns,
+            repeated: &self.repeated,
         };
         let right_scope = Scope {
             schema: join.right.schema(),
             columns: &right.columns,
+            repeated: &self.repeated,
         };
         let mut pairs = vec![];
         for (on_left, on_right) in &join.on {
@@ -52,6 +54,7 @@ impl Lowering<'_> {
                 let scope = Scope {
                     schema: &joined_schema,
                     columns: &both,
+                    repeated: &self.repeated,
                 };
                 Some(scope.lower(filter)?.0)
             }
@@ -104,14 +107,14 @@ fn private(
     let offset = left.columns.len();
     let mut conditions: Vec<Expression> = others
         .into_iter()
-        .filter_map(|(a, b)| {
-            Some(Expression::Compare {
+        .map(|(a, b)| {
+            Ok(Expression::Compare {
                 operator: Comparison::Equal,
                 left: Box::new(a),
                 right: Box::new(shifted(&b, offset)?),
             })
         })
-        .collect();
+        .collect::<Result<_, Refusal>>()?;
     conditions.extend(filter);
     let condition = all(conditions);
     let (kind, swapped) = match join.join_type {
@@ -131,7 +134,9 @@ fn private(
     };
     let right_width = right.columns.len();
     let (first, second, condition) = if swapped {
-        let condition = condition.and_then(|condition| exchanged(&condition, offset, right_width));
+        let condition = condition
+            .map(|condition| exchanged(&condition, offset, right_width))
+            .transpose()?;
         (right, left, condition)
     } else {
         (left, right, condition)
@@ -219,7 +224,9 @@ fn public(
     let (private, public, on, condition) = if private_first {
         (left, right, pairs, filter)
     } else {
-        let condition = filter.and_then(|filter| exchanged(&filter, left_width, right_width));
+        let condition = filter
+            .map(|filter| exchanged(&filter, left_width, right_width))
+            .transpose()?;
         let on = pairs.into_iter().map(|(a, b)| (b, a)).collect();
         (right, left, on, condition)
     };
@@ -241,19 +248,34 @@ fn public(
     })
 }
 
+/// The same expression over columns at other positions.
+fn moved(
+    expression: &Expression,
+    position: impl Fn(usize) -> usize,
+) -> Result<Expression, Refusal> {
+    // A condition that got lost would be another question.
+    expression
+        .substitute(&|index| Some(Expression::Column(position(index))))
+        .ok_or_else(|| Refusal::new(ErrorCode::PlanRefused, "a join can't be planned", ""))
+}
+
 /// The same expression over a right side that now follows `offset` other columns.
-fn shifted(expression: &Expression, offset: usize) -> Option<Expression> {
-    expression.substitute(&|index| Some(Expression::Column(index + offset)))
+fn shifted(expression: &Expression, offset: usize) -> Result<Expression, Refusal> {
+    moved(expression, |index| index + offset)
 }
 
 /// The same expression after both sides changed places.
-fn exchanged(expression: &Expression, left_width: usize, right_width: usize) -> Option<Expression> {
-    expression.substitute(&|index| {
-        Some(Expression::Column(if index < left_width {
+fn exchanged(
+    expression: &Expression,
+    left_width: usize,
+    right_width: usize,
+) -> Result<Expression, Refusal> {
+    moved(expression, |index| {
+        if index < left_width {
             index + right_width
         } else {
             index - left_width
-        }))
+        }
     })
 }
 

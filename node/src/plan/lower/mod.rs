@@ -9,6 +9,8 @@ mod expression;
 mod join;
 mod types;
 
+use std::cell::Cell;
+
 use datafusion::{
     common::{Column, DFSchema},
     logical_expr::{self as logical, Expr, LogicalPlan},
@@ -18,7 +20,7 @@ use skerry_privacy::{
     policy::{Ownership, Policy},
     question::{Expression, Query, Relation},
 };
-use skerry_proto::{DataType, ErrorCode, Refusal, RegionId, Value};
+use skerry_proto::{DataType, ErrorCode, Refusal, RegionId, Value, limit};
 
 pub use decode::{REGION_COLUMN, decode, table_schema};
 #[cfg(test)]
@@ -46,7 +48,12 @@ pub fn lower(plan: &LogicalPlan, policy: &Policy, region: &RegionId) -> Result<L
             "ask for COUNT, SUM or AVG",
         ));
     };
-    Lowering { policy, region }.frontier(aggregate)
+    Lowering {
+        policy,
+        region,
+        repeated: Cell::new(0),
+    }
+    .frontier(aggregate)
 }
 
 /// A lowered relation. Its columns are those of the plan node's schema, one by one.
@@ -67,9 +74,27 @@ struct PartColumn {
 struct Scope<'a> {
     schema: &'a DFSchema,
     columns: &'a [PartColumn],
+    repeated: &'a Cell<usize>,
 }
 
 impl Scope<'_> {
+    /// Says a part once more. Nested repetition would grow without bound, so it is counted.
+    fn again(&self, part: &Expression) -> Result<Expression, Refusal> {
+        let size = part.size_within(limit::REPEATED_PARTS);
+        let repeated = size.map(|size| self.repeated.get().saturating_add(size));
+        match repeated {
+            Some(repeated) if repeated <= limit::REPEATED_PARTS => {
+                self.repeated.set(repeated);
+                Ok(part.clone())
+            }
+            Some(_) | None => Err(Refusal::new(
+                ErrorCode::TooLarge,
+                "BETWEEN or CASE are nested in each other too often",
+                "compute the inner value in a subquery",
+            )),
+        }
+    }
+
     fn find(&self, column: &Column) -> Result<(usize, PartColumn), Refusal> {
         let index = self.schema.maybe_index_of_column(column);
         index
@@ -96,6 +121,8 @@ pub(super) fn unsupported(fragment: &str, hint: &str) -> Refusal {
 struct Lowering<'a> {
     policy: &'a Policy,
     region: &'a RegionId,
+    /// Parts that had to be said twice, so far.
+    repeated: Cell<usize>,
 }
 
 impl Lowering<'_> {
@@ -211,6 +238,7 @@ impl Lowering<'_> {
         let scope = Scope {
             schema: filter.input.schema(),
             columns: &input.columns,
+            repeated: &self.repeated,
         };
         let (predicate, _) = scope.lower(&filter.predicate)?;
         Ok(Part {
@@ -227,6 +255,7 @@ impl Lowering<'_> {
         let scope = Scope {
             schema: projection.input.schema(),
             columns: &input.columns,
+            repeated: &self.repeated,
         };
         let mut columns = vec![];
         let mut parts = vec![];

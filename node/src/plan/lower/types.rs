@@ -61,7 +61,8 @@ pub(crate) fn plain_value(scalar: &ScalarValue) -> Option<(Value, DataType)> {
     let value = match scalar.cast_to(&arrow_type(data_type)).ok()? {
         ScalarValue::Boolean(Some(x)) => Value::Boolean(x),
         ScalarValue::Int64(Some(x)) => Value::Integer(x),
-        ScalarValue::Float64(Some(x)) => Value::Float(x),
+        // NaN and the infinities are no values to ask with.
+        ScalarValue::Float64(Some(x)) if x.is_finite() => Value::Float(x),
         ScalarValue::Utf8(Some(x)) => Value::Text(x),
         ScalarValue::Date32(Some(x)) => Value::Date(x),
         ScalarValue::TimestampMicrosecond(Some(x), None) => Value::Timestamp(x),

@@ -2,24 +2,20 @@
 //! fail on no row.
 
 use datafusion::{
-    arrow::datatypes::{DataType as ArrowType, IntervalMonthDayNano},
-    common::{Result as EngineResult, ScalarValue, plan_datafusion_err},
-    functions::{core::expr_fn as core, datetime::expr_fn as dates, expr_fn as functions},
-    logical_expr::{BinaryExpr, Case, Expr, Like, Operator, TryCast, expr::InList},
+    common::{Result as EngineResult, plan_datafusion_err},
+    functions::{core::expr_fn as core, expr_fn as functions},
+    logical_expr::{BinaryExpr, Case, Expr, Operator, TryCast, expr::InList},
     prelude::lit,
 };
-use skerry_privacy::question::{Arithmetic, Comparison, DateUnit, Expression, Function};
+use skerry_privacy::question::{Arithmetic, Comparison, Expression, Function};
 use skerry_proto::{DataType, Value};
 
-use crate::plan::lower::{engine_type, scalar};
+use super::{engine_type, total::total};
+use crate::plan::lower::scalar;
 
 /// The value as another type, NULL where it has none.
 pub(super) fn total_cast(value: Expr, to: DataType) -> Expr {
-    try_cast(value, engine_type(to))
-}
-
-fn try_cast(value: Expr, to: ArrowType) -> Expr {
-    Expr::TryCast(TryCast::new(Box::new(value), to))
+    Expr::TryCast(TryCast::new(Box::new(value), engine_type(to)))
 }
 
 fn literal(value: &Value, data_type: DataType) -> Expr {
@@ -119,14 +115,16 @@ pub(super) fn rebuild_expression(
             value,
             pattern,
             ignore_case,
-        } => Expr::Like(Like::new(
-            false,
-            boxed(value)?,
-            Box::new(lit(pattern.as_str())),
-            None,
-            *ignore_case,
-        )),
-        Expression::Cast { value, to } => total_cast(of(value)?, *to),
+        } => total(
+            Expression::Like {
+                value: Box::new(Expression::Column(0)),
+                pattern: pattern.clone(),
+                ignore_case: *ignore_case,
+            },
+            DataType::Boolean,
+            vec![of(value)?],
+        ),
+        Expression::Cast { value, to } => rebuild_cast(of(value)?, type_of(value)?, *to),
         Expression::Call {
             function,
             arguments,
@@ -158,145 +156,68 @@ fn chain(
 }
 
 fn arithmetic(operator: Arithmetic, left: Expr, right: Expr, data_type: DataType) -> Expr {
-    let divisor = |right: &Expr, also_minus_one: bool| {
+    let native = match (operator, data_type) {
         // The engine fails on division by zero, and on the least integer divided by -1.
-        let mut never = vec![lit(0i64)];
-        if also_minus_one {
-            never.push(lit(-1i64));
+        (Arithmetic::Divide | Arithmetic::Remainder, DataType::Integer) => {
+            let columns = Expression::Arithmetic {
+                operator,
+                left: Box::new(Expression::Column(0)),
+                right: Box::new(Expression::Column(1)),
+            };
+            return total(columns, DataType::Integer, vec![left, right]);
         }
-        when(
-            Expr::InList(InList::new(Box::new(right.clone()), never, true)),
-            right.clone(),
-        )
+        // Integers wrap, floats follow IEEE.
+        (Arithmetic::Add, _) => Operator::Plus,
+        (Arithmetic::Subtract, _) => Operator::Minus,
+        (Arithmetic::Multiply, _) => Operator::Multiply,
+        (Arithmetic::Divide, _) => Operator::Divide,
+        (Arithmetic::Remainder, _) => Operator::Modulo,
     };
-    match (operator, data_type) {
-        (Arithmetic::Divide, DataType::Integer) => {
-            let negated = binary(lit(0i64), Operator::Minus, left.clone());
-            let quotient = binary(left, Operator::Divide, divisor(&right, true));
-            Expr::Case(Case::new(
-                None,
-                vec![(
-                    Box::new(binary(right, Operator::Eq, lit(-1i64))),
-                    Box::new(negated),
-                )],
-                Some(Box::new(quotient)),
-            ))
-        }
-        (Arithmetic::Remainder, DataType::Integer) => {
-            // x % -1 is 0 for every x, and x % 1 too.
-            let safe = Expr::Case(Case::new(
-                None,
-                vec![(
-                    Box::new(binary(right.clone(), Operator::Eq, lit(-1i64))),
-                    Box::new(lit(1i64)),
-                )],
-                Some(Box::new(divisor(&right, false))),
-            ));
-            binary(left, Operator::Modulo, safe)
-        }
-        (Arithmetic::Add, _) => binary(left, Operator::Plus, right),
-        (Arithmetic::Subtract, _) => binary(left, Operator::Minus, right),
-        (Arithmetic::Multiply, _) => binary(left, Operator::Multiply, right),
-        (Arithmetic::Divide, _) => binary(left, Operator::Divide, right),
-        (Arithmetic::Remainder, _) => binary(left, Operator::Modulo, right),
-    }
+    binary(left, native, right)
 }
 
-fn unit_name(unit: DateUnit) -> &'static str {
-    match unit {
-        DateUnit::Year => "year",
-        DateUnit::Quarter => "quarter",
-        DateUnit::Month => "month",
-        DateUnit::Week => "week",
-        DateUnit::Day => "day",
-        DateUnit::DayOfWeek => "dow",
-        DateUnit::DayOfYear => "doy",
+/// Between numbers, truth values and texts the engine's casts give NULL where there is no value;
+/// those of dates and moments can fail.
+fn rebuild_cast(value: Expr, from: DataType, to: DataType) -> Expr {
+    let calendar = [DataType::Date, DataType::Timestamp];
+    if calendar.contains(&from) || calendar.contains(&to) {
+        let columns = Expression::Cast {
+            value: Box::new(Expression::Column(0)),
+            to,
+        };
+        total(columns, to, vec![value])
+    } else {
+        total_cast(value, to)
     }
 }
 
 fn call(function: &Function, arguments: Vec<Expr>, data_type: DataType) -> EngineResult<Expr> {
-    let mut each = arguments.clone().into_iter();
-    let mut next = || {
-        each.next()
-            .ok_or_else(|| plan_datafusion_err!("an argument is missing"))
+    let missing = || plan_datafusion_err!("an argument is missing");
+    let first = || arguments.first().cloned().ok_or_else(missing);
+    let second = || arguments.get(1).cloned().ok_or_else(missing);
+    let own = |result: DataType| {
+        let columns = (0..arguments.len()).map(Expression::Column).collect();
+        let call = Expression::Call {
+            function: function.clone(),
+            arguments: columns,
+        };
+        total(call, result, arguments.clone())
     };
     Ok(match function {
-        Function::Absolute => {
-            let value = next()?;
-            if data_type == DataType::Integer {
-                // The least integer has no absolute value.
-                let fits = binary(value.clone(), Operator::NotEq, lit(i64::MIN));
-                functions::abs(when(fits, value))
-            } else {
-                functions::abs(value)
-            }
-        }
-        Function::Floor => functions::floor(next()?),
-        Function::Ceiling => functions::ceil(next()?),
-        Function::Round { decimals } => functions::round(vec![next()?, lit(*decimals)]),
+        Function::Floor => functions::floor(first()?),
+        Function::Ceiling => functions::ceil(first()?),
+        Function::Round { decimals } => functions::round(vec![first()?, lit(*decimals)]),
         Function::Coalesce => core::coalesce(arguments),
-        Function::NullIf => core::nullif(next()?, next()?),
+        Function::NullIf => core::nullif(first()?, second()?),
+        Function::Same => binary(first()?, Operator::IsNotDistinctFrom, second()?),
         Function::Greatest => core::greatest(arguments),
         Function::Least => core::least(arguments),
-        Function::Lower => functions::lower(next()?),
-        Function::Upper => functions::upper(next()?),
-        Function::Trim => functions::btrim(vec![next()?]),
-        Function::Length => total_cast(functions::character_length(next()?), DataType::Integer),
-        Function::Substring { start, length } => {
-            let start = lit(i64::from(*start));
-            match length {
-                Some(length) => functions::substring(next()?, start, lit(i64::from(*length))),
-                None => functions::substr(next()?, start),
-            }
-        }
-        Function::DatePart(unit) => total_cast(
-            dates::date_part(lit(unit_name(*unit)), within_years(next()?, data_type)),
-            DataType::Integer,
-        ),
-        Function::DateTruncate(unit) => {
-            let moment = total_cast(within_years(next()?, data_type), DataType::Timestamp);
-            total_cast(
-                dates::date_trunc(lit(unit_name(*unit)), moment),
-                DataType::Timestamp,
-            )
-        }
-        Function::AddToDate { months, days } => {
-            let interval = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(
-                *months, *days, 0,
-            )));
-            // Lowering keeps intervals short enough for the engine's calendar.
-            let moved = binary(
-                within_years(next()?, data_type),
-                Operator::Plus,
-                Expr::Literal(interval, None),
-            );
-            within_years(moved, data_type)
-        }
-        Function::DaysBetween => {
-            let days = |value: Expr| try_cast(try_cast(value, ArrowType::Int32), ArrowType::Int64);
-            let (later, earlier) = (next()?, next()?);
-            binary(days(later), Operator::Minus, days(earlier))
-        }
+        Function::Lower => functions::lower(first()?),
+        Function::Upper => functions::upper(first()?),
+        Function::Absolute => own(data_type),
+        Function::Trim | Function::Substring { .. } => own(DataType::Text),
+        Function::Length | Function::DatePart(_) | Function::DaysBetween => own(DataType::Integer),
+        Function::DateTruncate(_) => own(DataType::Timestamp),
+        Function::AddToDate { .. } => own(DataType::Date),
     })
-}
-
-/// A date or moment of the years 1 to 9999, else NULL: calendars end somewhere.
-fn within_years(value: Expr, data_type: DataType) -> Expr {
-    let (low, high) = match data_type {
-        DataType::Timestamp => (
-            ScalarValue::TimestampMicrosecond(Some(-62_135_596_800_000_000), None),
-            ScalarValue::TimestampMicrosecond(Some(253_402_300_799_999_999), None),
-        ),
-        DataType::Date
-        | DataType::Boolean
-        | DataType::Integer
-        | DataType::Float
-        | DataType::Text => (
-            ScalarValue::Date32(Some(-719_162)),
-            ScalarValue::Date32(Some(2_932_896)),
-        ),
-    };
-    let from = binary(value.clone(), Operator::GtEq, Expr::Literal(low, None));
-    let until = binary(value.clone(), Operator::LtEq, Expr::Literal(high, None));
-    when(binary(from, Operator::And, until), value)
 }

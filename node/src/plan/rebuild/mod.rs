@@ -7,21 +7,22 @@
 
 mod expression;
 mod row;
+mod total;
 
 use std::sync::Arc;
 
 use datafusion::{
     arrow::datatypes::DataType as ArrowType,
     catalog::TableProvider,
-    common::{JoinType, Result as EngineResult, plan_datafusion_err},
+    common::{Column, JoinType, Result as EngineResult, plan_datafusion_err},
     datasource::provider_as_source,
     functions_aggregate::expr_fn as aggregate,
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TryCast},
-    prelude::{cast, col, lit},
+    prelude::{col, lit},
 };
 use skerry_privacy::{
     analysis::Quote,
-    policy::{Domain, Ownership, Policy},
+    policy::{ColumnPolicy, Domain, Ownership, Policy},
     question::{Expression, JoinKind, PersonFunction, Query, Relation},
 };
 use skerry_proto::DataType;
@@ -270,14 +271,19 @@ impl Rebuilding<'_> {
         else {
             return Err(plan_datafusion_err!("there is no table {name}"));
         };
+        let schema = provider.schema();
         let scan = LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?.build()?;
-        let source = |column: &str| datafusion::common::Column::new(Some(name), column);
+        let read = |column: &ColumnPolicy| -> EngineResult<Expr> {
+            let stored = schema.field_with_name(&column.name)?.data_type();
+            let source = Expr::Column(Column::new(Some(name), &column.name));
+            Ok(as_read(source, stored, column.data_type))
+        };
         let mut expressions = vec![];
         for wanted in columns {
             let Some((_, column)) = policy.column(wanted) else {
                 return Err(plan_datafusion_err!("there is no column {wanted}"));
             };
-            let read = cast(Expr::Column(source(wanted)), engine_type(column.data_type));
+            let read = read(column)?;
             let value = match (&column.domain, &policy.ownership) {
                 // A value that isn't listed is NULL before any expression sees it.
                 (Domain::Values(values), Ownership::Private { .. }) => {
@@ -287,16 +293,23 @@ impl Rebuilding<'_> {
             };
             expressions.push((value, column.data_type));
         }
-        match &policy.ownership {
-            Ownership::Private { unit, .. } => {
-                let unit = Expr::Column(source(unit));
-                let scan = LogicalPlanBuilder::from(scan)
-                    .filter(unit.clone().is_not_null())?
-                    .build()?;
-                self.project(scan, Some(unit), expressions)
-            }
-            Ownership::Public { .. } => self.project(scan, None, expressions),
-        }
+        let Ownership::Private { unit, .. } = &policy.ownership else {
+            return self.project(scan, None, expressions);
+        };
+        let Some((_, unit)) = policy.column(unit) else {
+            return Err(plan_datafusion_err!("there is no column {unit}"));
+        };
+        let part = self.project(scan, Some(read(unit)?), expressions)?;
+        let Some(unit) = &part.unit else {
+            return Err(plan_datafusion_err!("no privacy unit"));
+        };
+        // A row without a unit belongs to nobody. What can't be read as one is NULL, too.
+        Ok(Part {
+            plan: LogicalPlanBuilder::from(part.plan)
+                .filter(col(unit).is_not_null())?
+                .build()?,
+            ..part
+        })
     }
 
     fn join_public(
@@ -341,27 +354,41 @@ impl Rebuilding<'_> {
     }
 
     fn union(&mut self, inputs: &[Relation]) -> EngineResult<Part> {
-        let mut parts = inputs.iter().map(|input| self.relation(input));
+        // Each branch is laid out anew: its plan may carry more than the columns that the question
+        // counts, and a union goes by position.
+        let mut parts = inputs.iter().map(|input| {
+            let part = self.relation(input)?;
+            let columns = part
+                .columns
+                .iter()
+                .map(|(name, data_type)| (total_cast(col(name), *data_type), *data_type))
+                .collect();
+            let unit = part.unit.as_ref().map(col);
+            self.project(part.plan, unit, columns)
+        });
         let first = parts
             .next()
             .ok_or_else(|| plan_datafusion_err!("an empty union"))??;
-        let rest = parts.collect::<EngineResult<Vec<_>>>()?;
-        let private = first.unit.is_some();
-        let types = first.types();
         let mut builder = LogicalPlanBuilder::from(first.plan);
-        for part in rest {
-            builder = builder.union(part.plan)?;
+        for part in parts {
+            builder = builder.union(part?.plan)?;
         }
-        // A union takes the names of its first branch and the order of all.
-        let unit = first.unit.as_ref().map(col);
-        let columns: Vec<_> = first
-            .columns
-            .iter()
-            .map(|(name, _)| col(name))
-            .zip(types)
-            .collect();
-        debug_assert_eq!(private, unit.is_some());
-        self.project(builder.build()?, unit, columns)
+        // A union takes the names of its first branch.
+        Ok(Part {
+            plan: builder.build()?,
+            unit: first.unit,
+            columns: first.columns,
+        })
+    }
+}
+
+/// A stored column in the question's type. Only casts that can't fail are left to the engine.
+fn as_read(source: Expr, stored: &ArrowType, data_type: DataType) -> Expr {
+    let wanted = engine_type(data_type);
+    match stored {
+        same if *same == wanted => source,
+        ArrowType::UInt64 | ArrowType::Timestamp(_, _) => total::read_as(source, data_type),
+        _ => total_cast(source, data_type),
     }
 }
 

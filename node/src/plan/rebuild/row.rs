@@ -18,12 +18,12 @@ use datafusion::{
     logical_expr::{
         ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     },
-    prelude::{cast, lit},
+    prelude::lit,
 };
 use skerry_privacy::analysis::measure::{Measure, MeasureKind};
 use skerry_proto::{DataType, Value};
 
-use super::engine_type;
+use super::{engine_type, expression::total_cast};
 
 /// The position of a row's group in the quote, NULL for a row outside all groups.
 pub(super) fn group(
@@ -38,7 +38,7 @@ pub(super) fn group(
     let typed = keys
         .into_iter()
         .zip(key_types)
-        .map(|(key, data_type)| cast(key, engine_type(*data_type)))
+        .map(|(key, data_type)| total_cast(key, *data_type))
         .collect();
     Ok(ScalarUDF::from(function).call(typed))
 }
@@ -55,7 +55,7 @@ pub(super) fn amount(measure: &Measure, argument: Option<Expr>) -> Expr {
             ScalarUDF::from(Amount::new(AmountKind::IfKnown(once))).call(vec![value])
         }
         (MeasureKind::Sum, argument) => {
-            let value = cast(argument.unwrap_or(lit(0.0f64)), ArrowType::Float64);
+            let value = total_cast(argument.unwrap_or(lit(0.0f64)), DataType::Float);
             ScalarUDF::from(Amount::new(AmountKind::Clipped(Box::new(measure.clone()))))
                 .call(vec![value])
         }
