@@ -7,6 +7,7 @@ mod command_line;
 mod coverage;
 mod crash;
 mod doctor;
+mod documents;
 mod hostile_plans;
 mod randhie;
 mod sites;
