@@ -1,5 +1,12 @@
 //! Two real nodes, a coordinator and researchers, over mutual TLS on this machine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use arrow::{

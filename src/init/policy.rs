@@ -75,7 +75,7 @@ impl Policy {
         let text = read(file)?;
         let source = Source::new(file, &text);
         let parsed: File = source.parse()?;
-        for key in [&parsed.region, &parsed.listen].into_iter().flatten() {
+        if let Some(key) = parsed.region.as_ref().or(parsed.listen.as_ref()) {
             let message = "a policy for every region has no `region` and no `listen`";
             return Err(source.error(key.span(), message, "init writes them").into());
         }

@@ -1,6 +1,13 @@
 //! What the system promises, as its users meet it: whole federations over mutual TLS, on real
 //! data, and the command as people run it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod budget;
 mod certificates;
 mod command_line;

@@ -279,7 +279,7 @@ mod tests {
         // 500 rows over 100 groups scaled to 5 rows: integers would all become 0.
         let rows = Measure::rows(None, None, 5);
         let limit = 5 * rows.most_units();
-        let mut sum = BoundedSum::new(&[rows.clone()], 100, Norm::L1(limit));
+        let mut sum = BoundedSum::new(std::slice::from_ref(&rows), 100, Norm::L1(limit));
         for row in 0..500 {
             let unit = rows.grid.units(1.0);
             sum.add(row % 100, std::iter::once(Some(unit))).unwrap();

@@ -4,6 +4,13 @@
 //! The relations are evaluated by a small reference below, which follows the meaning of the closed
 //! question and nothing else, so that neither DataFusion nor the node takes part.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
