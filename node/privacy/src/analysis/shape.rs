@@ -27,7 +27,7 @@ pub struct Shape {
     /// Rows that a person has, at most, if the owner's declarations hold; nothing for a public
     /// relation.
     pub rows_per_person: Option<u64>,
-    /// Conditions over atoms of [`Images`] that each row meets.
+    /// Conditions over atoms of `Images` that each row meets.
     pub constraints: Vec<Expression>,
 }
 
