@@ -35,14 +35,25 @@ pub fn tables(layout: &Layout, region: &RegionId, unit: &str) -> Result<String, 
 
 fn table(text: &mut String, name: &str, path: &Path, schema: &Schema, unit: &str) {
     let private = schema.field_with_name(unit).is_ok();
+    let untyped = schema
+        .fields()
+        .iter()
+        .all(|field| field.data_type() == &DataType::Null);
+    let live = private && !untyped;
     // Whether a table without the unit is public is for the owner to say: until then, it is not
     // there.
-    let comment = if private { "" } else { "# " };
+    let comment = if live { "" } else { "# " };
     if !private {
         let _ = writeln!(
             text,
             "# `{name}` has no column `{unit}`. If it is public, take the `# ` off; if not, name\n\
              # its `unit` and `max_rows_per_unit` too."
+        );
+    } else if untyped {
+        let _ = writeln!(
+            text,
+            "# `{name}` is a CSV file, which has no types: a private table needs Parquet or Arrow.\n\
+             # Convert it, then take the `# ` off."
         );
     }
     let _ = writeln!(text, "{comment}[[table]]");
@@ -53,12 +64,12 @@ fn table(text: &mut String, name: &str, path: &Path, schema: &Schema, unit: &str
         quoted(&path.display().to_string())
     );
     if private {
-        let _ = writeln!(text, "unit = {}", quoted(unit));
+        let _ = writeln!(text, "{comment}unit = {}", quoted(unit));
         let _ = writeln!(
             text,
             "# TO FILL IN: how many rows one person has at most. Rows above it are scaled down,\n\
              # which costs accuracy, not privacy; a number far too high costs accuracy as well.\n\
-             max_rows_per_unit = 100"
+             {comment}max_rows_per_unit = 100"
         );
     }
     let _ = writeln!(text, "\n{comment}[table.columns]");
@@ -103,8 +114,8 @@ fn type_name(data_type: &DataType) -> Option<&'static str> {
         DataType::Dictionary(_, values) => return type_name(values),
         DataType::Date32 | DataType::Date64 => "date",
         DataType::Timestamp(..) => "timestamp",
-        // A CSV file's columns, whose type the node finds when it reads them.
-        DataType::Null => "as it is read",
+        // A CSV file's columns: their types follow from rows, which a draft doesn't read.
+        DataType::Null => "type unknown",
         _ => return None,
     })
 }

@@ -1,5 +1,7 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 use skerry_node::config::NodeConfig;
 
 use super::{InitOptions, init};
@@ -71,11 +73,25 @@ fn a_draft_lists_columns_and_reads_no_values() {
     let folder = tempfile::tempdir().unwrap();
     let visits = folder.path().join("data/visits");
     fs::create_dir_all(&visits).unwrap();
-    fs::write(
-        visits.join("region=north.csv"),
-        "person_id,site code,cost\n77123,4,99\n",
-    )
+    let rows = RecordBatch::try_from_iter([
+        (
+            "person_id",
+            Arc::new(Int64Array::from(vec![77_123])) as ArrayRef,
+        ),
+        (
+            "site code",
+            Arc::new(StringArray::from(vec!["99"])) as ArrayRef,
+        ),
+        ("cost", Arc::new(Float64Array::from(vec![99.5])) as ArrayRef),
+    ])
     .unwrap();
+    let file = fs::File::create(visits.join("region=north.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let notes = folder.path().join("data/notes");
+    fs::create_dir_all(&notes).unwrap();
+    fs::write(notes.join("region=north.csv"), "person_id,x\n77123,4\n").unwrap();
     let places = folder.path().join("data/places");
     fs::create_dir_all(&places).unwrap();
     fs::write(places.join("region=north.csv"), "code,name\n4,Bodø\n").unwrap();
@@ -89,7 +105,10 @@ fn a_draft_lists_columns_and_reads_no_values() {
     for private in ["77123", "99", "Bodø"] {
         assert!(!text.contains(private), "{private}");
     }
+    // Without the unit, or without types, a table waits for its owner.
     assert!(text.contains("# name = \"places\""), "{text}");
+    assert!(text.contains("# name = \"notes\""), "{text}");
+    assert!(text.contains("cost        = {}  # float"), "{text}");
     let node = NodeConfig::load(&file).unwrap();
     assert_eq!(node.tables.len(), 1);
     let names: Vec<&str> = node.tables[0]

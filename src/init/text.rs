@@ -114,7 +114,7 @@ const TABLES: &str = "\
 pub const SAMPLE_TABLE: &str = "\
 # [[table]]
 # name = \"visits\"
-# path = \"visits.parquet\"             # a file, a folder or a glob; Parquet, CSV or Arrow
+# path = \"visits.parquet\"             # a file, a folder or a glob; Parquet or Arrow
 # unit = \"person_id\"
 # max_rows_per_unit = 5
 #
