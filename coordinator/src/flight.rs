@@ -56,7 +56,7 @@ type DoAction = <Front as FlightService>::DoActionStream;
 
 /// A refusal as other clients see it too: the hint in the text, and all of it in the details.
 fn status(refusal: Refusal) -> Status {
-    let text = format!("{}: {} {}", refusal.code, refusal.message, refusal.hint);
+    let text = format!("{}: {}. {}", refusal.code, refusal.message, refusal.hint);
     let plain = Status::from(refusal);
     Status::with_details(
         plain.code(),

@@ -39,6 +39,8 @@ pub(crate) fn state<'a>(
     options.execution.enable_recursive_ctes = false;
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.map_string_types_to_utf8view = false;
+    // An average without rows is no first place.
+    options.sql_parser.default_null_ordering = "nulls_last".to_owned();
     // Every scalar subquery becomes a join, so that what is inside is seen by the cut.
     options
         .optimizer

@@ -13,6 +13,10 @@ use arrow::{
     array::AsArray as _,
     datatypes::{Float64Type, Int64Type},
 };
+use datafusion::{
+    dataframe::DataFrameWriteOptions,
+    prelude::{CsvReadOptions, SessionContext},
+};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
@@ -78,7 +82,7 @@ total   = { epsilon = 300.0, delta = 4e-7 }
 
 [[table]]
 name = "visits"
-path = "visits.csv"
+path = "visits.parquet"
 unit = "person_id"
 max_rows_per_unit = 3
 
@@ -89,7 +93,7 @@ cost = { range = [0, HIGH] }
 
 [[table]]
 name = "patients"
-path = "patients.csv"
+path = "patients.parquet"
 unit = "person_id"
 max_rows_per_unit = 1
 
@@ -105,6 +109,24 @@ path = "../sites.csv"
 site = {}
 label = {}
 "#;
+
+/// Writes `NAME.parquet` of a text in CSV, whose numbers make the types.
+async fn write_parquet(folder: &Path, name: &str, text: String) {
+    let source = folder.join(format!("{name}.csv"));
+    fs::write(&source, text).expect("write");
+    let target = folder.join(format!("{name}.parquet"));
+    SessionContext::new()
+        .read_csv(source.to_string_lossy().into_owned(), CsvReadOptions::new())
+        .await
+        .expect("read")
+        .write_parquet(
+            &target.to_string_lossy(),
+            DataFrameWriteOptions::new().with_single_file_output(true),
+            None,
+        )
+        .await
+        .expect("write");
+}
 
 impl Federation {
     async fn start() -> Self {
@@ -147,8 +169,8 @@ impl Federation {
                     if person % 2 == 0 { "f" } else { "m" }
                 );
             }
-            fs::write(place.join("visits.csv"), visits).expect("write");
-            fs::write(place.join("patients.csv"), patients).expect("write");
+            write_parquet(&place, "visits", visits).await;
+            write_parquet(&place, "patients", patients).await;
             let config = format!(
                 "region = \"{region}\"\n{}",
                 NODE.replace("HIGH", &high.to_string())

@@ -122,7 +122,7 @@ cuts! {
     "#;
     having_order_limit: "SELECT site, COUNT(*) AS n FROM visits GROUP BY site HAVING COUNT(*) > 10 ORDER BY n DESC LIMIT 3" => @r#"
     Limit: skip=0, fetch=3
-      Sort: n DESC NULLS FIRST
+      Sort: n DESC NULLS LAST
         Projection: visits.site, count(Int64(1)) AS count(*) AS n
           Filter: count(Int64(1)) > Int64(10)
             Released: 0
