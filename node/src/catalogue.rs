@@ -174,10 +174,9 @@ impl Catalogue {
         };
         let policy = TablePolicy { ownership, columns };
         let own = of_unit(&policy);
-        let others = self.policy.tables.iter();
-        if let Some((other, _)) = others
-            .filter(|(_, other)| of_unit(other).is_some_and(|unit| Some(unit) != own))
-            .next()
+        let mut others = self.policy.tables.iter();
+        if let Some((other, _)) =
+            others.find(|(_, other)| of_unit(other).is_some_and(|unit| Some(unit) != own))
         {
             return Err(refused(format!(
                 "its unit has another type than that of table {other}; one person has one id"
