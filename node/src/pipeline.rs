@@ -52,6 +52,7 @@ pub struct Quoted {
     request: Request,
     quote: Arc<Quote>,
     request_hash: QuestionHash,
+    layout_hash: QuestionHash,
     answer_key: QuestionHash,
 }
 
@@ -148,8 +149,18 @@ impl Admitted {
         // What was asked, so that a retry is known after the policy or the data have changed.
         let asked = format!("{:?}", self.request);
         let request_hash = QuestionHash::of(&self.lowered.query, &[asked.as_bytes(), project]);
-        // All that decides the answer. Floats are told apart by `Debug`.
+        // How the cells are to be read. Floats are told apart by `Debug`.
         let bounds = format!("{:?} {:?} {:?}", quote.noise, quote.norm, quote.measures);
+        let layout_hash = QuestionHash::of(
+            &self.lowered.query,
+            &[
+                asked.as_bytes(),
+                bounds.as_bytes(),
+                &node.policy_hash,
+                project,
+            ],
+        );
+        // All that decides the answer.
         let answer_key = QuestionHash::of(
             &self.lowered.query,
             &[
@@ -166,6 +177,7 @@ impl Admitted {
             request: self.request,
             quote: Arc::new(quote),
             request_hash,
+            layout_hash,
             answer_key,
         })
     }
@@ -188,6 +200,21 @@ impl Quoted {
     #[must_use]
     pub fn project(&self) -> &ProjectId {
         &self.project
+    }
+
+    /// Stored cells are read with this quote's steps and centres, so after a change of the policy
+    /// an old answer would be misread.
+    fn same_layout(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let stored = wire::Released::decode(bytes).map_err(|_| failed())?;
+        if stored.question_hash == self.layout_hash.as_bytes() {
+            Ok(())
+        } else {
+            Err(Refusal::new(
+                ErrorCode::QueryIdConflict,
+                "this query id was answered under another policy",
+                "leave the query id out to ask under the policy of today",
+            ))
+        }
     }
 
     /// Debits the ledger, on disk. Blocks.
@@ -218,6 +245,7 @@ impl Quoted {
                 token,
             }))),
             Reservation::Replay(bytes) | Reservation::Reuse(bytes) => {
+                self.same_layout(&bytes)?;
                 Ok(Decision::Stored(Released {
                     bytes,
                     charged: false,
@@ -258,7 +286,8 @@ impl Reserved {
         )
         .map_err(|_| failed())?;
         let run = execute(plan, &quoted.quote, &node.engine);
-        // A constant: how long it is says nothing about the data.
+        // That a run is longer than this constant tells of the data's volume, coarsely; the
+        // README says so among what isn't protected.
         let vector = tokio::time::timeout(LONGEST_RUN, run)
             .await
             .map_err(|_| failed())?
@@ -286,7 +315,7 @@ impl Executed {
         let cells = mechanism::release(noise, vector.cells()).map_err(|_| failed())?;
         let bytes = wire::Released {
             region: node.catalogue.region().to_string(),
-            question_hash: quoted.answer_key.as_bytes().to_vec(),
+            question_hash: quoted.layout_hash.as_bytes().to_vec(),
             cells,
             noise: Some(answer::noise(noise)),
             cost: Some(answer::cost(&quoted.quote, &quoted.request)),

@@ -433,6 +433,12 @@ async fn the_same_question_is_answered_once() {
         .reserve(node, "a".parse().unwrap(), false)
         .unwrap_err();
     assert_eq!(conflict.code, ErrorCode::QueryIdConflict);
+    // Cells that were stored under other bounds would be misread.
+    let mut changed = wire::Released::decode(first.bytes.as_slice()).unwrap();
+    assert!(quoted().same_layout(&changed.encode_to_vec()).is_ok());
+    changed.question_hash[0] ^= 1;
+    let misread = quoted().same_layout(&changed.encode_to_vec()).unwrap_err();
+    assert_eq!(misread.code, ErrorCode::QueryIdConflict);
 }
 
 /// Nothing in a question can fail on a row, whatever its literals and the data are: a failure
