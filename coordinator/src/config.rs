@@ -2,21 +2,20 @@
 //! known key.
 
 use std::{
-    fmt::Write as _,
-    fs,
+    collections::BTreeSet,
     net::SocketAddr,
-    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Deserialize;
-use skerry_proto::RegionId;
+use skerry_proto::{
+    RegionId,
+    configuration::{Source, read},
+};
+use toml::Spanned;
 
-/// Why a configuration can't be used: the file, the line where there is one, and what to change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(pub String);
+pub use skerry_proto::configuration::ConfigError;
 
 /// What a coordinator runs with.
 #[derive(Debug, Clone)]
@@ -71,9 +70,9 @@ pub struct PublicTable {
 struct File {
     listen: SocketAddr,
     #[serde(default = "one")]
-    regions_per_person: u32,
+    regions_per_person: Spanned<u32>,
     #[serde(default = "thirty")]
-    deadline_seconds: u64,
+    deadline_seconds: Spanned<u64>,
     #[serde(default)]
     tls: Tls,
     #[serde(default)]
@@ -94,77 +93,90 @@ struct Tls {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Region {
-    id: RegionId,
-    url: String,
+    id: Spanned<RegionId>,
+    url: Spanned<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    name: String,
+    name: Spanned<String>,
     path: PathBuf,
 }
 
-const fn one() -> u32 {
-    1
+fn one() -> Spanned<u32> {
+    Spanned::new(0..0, 1)
 }
 
-const fn thirty() -> u64 {
-    30
+fn thirty() -> Spanned<u64> {
+    Spanned::new(0..0, 30)
 }
 
 impl CoordinatorConfig {
     /// Reads a file. Relative paths count from the file's own folder.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, folder)
-            .map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+    ///
+    /// # Errors
+    /// The first mistake, with its line.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        Self::parse(file, &read(file)?)
     }
 
-    /// Reads a text. Relative paths count from `folder`.
-    pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|error| explain(text, &error))?;
-        let refuse = |message: String| Err(ConfigError(message));
+    /// Checks `text` as if it stood in `file`.
+    ///
+    /// # Errors
+    /// The first mistake, with its line.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let source = Source::new(path, text);
+        let file: File = source.parse()?;
         if file.region.is_empty() {
-            return refuse("there is no [[region]]: name at least one, with `id` and `url`".into());
+            return Err(source.error_anywhere(
+                "there is no [[region]]",
+                "name at least one, with `id` and `url`",
+            ));
         }
-        for (index, region) in file.region.iter().enumerate() {
-            if file.region[..index]
-                .iter()
-                .any(|other| other.id == region.id)
-            {
-                return refuse(format!("region `{}` is there twice", region.id));
+        let mut ids = BTreeSet::new();
+        for Region { id, url } in &file.region {
+            if !ids.insert(id.get_ref()) {
+                let message = format!("region `{}` is there twice", id.get_ref());
+                return Err(source.error(id.span(), message, ""));
             }
-            if !region.url.starts_with("https://") {
-                return refuse(format!(
-                    "region `{}`: url `{}` must start with https://, nodes speak TLS only",
-                    region.id, region.url
+            if !url.get_ref().starts_with("https://") {
+                return Err(source.error(
+                    url.span(),
+                    format!("the url of region `{}` isn't https", id.get_ref()),
+                    "start it with https://, nodes speak TLS only",
                 ));
             }
         }
-        for (index, table) in file.table.iter().enumerate() {
-            if file.table[..index]
-                .iter()
-                .any(|other| other.name == table.name)
-            {
-                return refuse(format!("table `{}` is there twice", table.name));
+        let mut names = BTreeSet::new();
+        for Table { name, .. } in &file.table {
+            if !names.insert(name.get_ref()) {
+                let message = format!("table `{}` is there twice", name.get_ref());
+                return Err(source.error(name.span(), message, ""));
             }
         }
-        if file.regions_per_person == 0 {
-            return refuse("regions_per_person must be at least 1".into());
+        if *file.regions_per_person.get_ref() == 0 {
+            return Err(source.error(
+                file.regions_per_person.span(),
+                "`regions_per_person` must be at least 1",
+                "",
+            ));
         }
-        if !(1..=86_400).contains(&file.deadline_seconds) {
-            return refuse("deadline_seconds must be from 1 to 86400".into());
+        if !(1..=86_400).contains(file.deadline_seconds.get_ref()) {
+            return Err(source.error(
+                file.deadline_seconds.span(),
+                "`deadline_seconds` must be from 1 to 86400",
+                "",
+            ));
         }
         let beside = |path: Option<PathBuf>, default: &str| {
             folder.join(path.unwrap_or_else(|| PathBuf::from(default)))
         };
         Ok(Self {
             listen: file.listen,
-            regions_per_person: file.regions_per_person,
-            deadline: Duration::from_secs(file.deadline_seconds),
+            regions_per_person: file.regions_per_person.into_inner(),
+            deadline: Duration::from_secs(file.deadline_seconds.into_inner()),
             tls: TlsFiles {
                 certificate: beside(file.tls.certificate, "coordinator.pem"),
                 key: beside(file.tls.key, "coordinator.key"),
@@ -175,42 +187,20 @@ impl CoordinatorConfig {
                 .region
                 .into_iter()
                 .map(|region| RegionConfig {
-                    id: region.id,
-                    url: region.url,
+                    id: region.id.into_inner(),
+                    url: region.url.into_inner(),
                 })
                 .collect(),
             tables: file
                 .table
                 .into_iter()
                 .map(|table| PublicTable {
-                    name: table.name,
+                    name: table.name.into_inner(),
                     path: folder.join(table.path),
                 })
                 .collect(),
         })
     }
-}
-
-/// The parser's message with the line, and for an unknown key the nearest known one.
-fn explain(text: &str, error: &toml::de::Error) -> ConfigError {
-    let mut message = String::new();
-    if let Some(Range { start, .. }) = error.span() {
-        let line = text.get(..start).unwrap_or("").matches('\n').count() + 1;
-        let _ = write!(message, "line {line}: ");
-    }
-    let told = error.message();
-    message.push_str(told);
-    let mut quoted = told.split('`').skip(1).step_by(2);
-    if told.starts_with("unknown field")
-        && let Some(unknown) = quoted.next()
-        && let Some((known, _)) = quoted
-            .map(|known| (known, strsim::damerau_levenshtein(unknown, known)))
-            .filter(|(known, distance)| *distance <= known.len().max(3) / 2)
-            .min_by_key(|(_, distance)| *distance)
-    {
-        let _ = write!(message, "; did you mean `{known}`?");
-    }
-    ConfigError(message)
 }
 
 #[cfg(test)]
@@ -232,7 +222,7 @@ path = "sites.csv"
 "#;
 
     fn refusal(text: &str) -> String {
-        match CoordinatorConfig::parse(text, Path::new("/f")) {
+        match CoordinatorConfig::parse(Path::new("/f/coordinator.toml"), text) {
             Ok(config) => panic!("{config:?}"),
             Err(error) => error.to_string(),
         }
@@ -240,7 +230,8 @@ path = "sites.csv"
 
     #[test]
     fn reads_the_sample_and_fills_in_the_key_files() {
-        let config = CoordinatorConfig::parse(SAMPLE, Path::new("/f")).expect("valid");
+        let config =
+            CoordinatorConfig::parse(Path::new("/f/coordinator.toml"), SAMPLE).expect("valid");
         assert_eq!(config.regions_per_person, 2);
         assert_eq!(config.deadline, Duration::from_secs(20));
         assert_eq!(config.tls.key, Path::new("/f/coordinator.key"));
@@ -252,11 +243,19 @@ path = "sites.csv"
     fn an_unknown_key_is_refused_with_line_and_nearest_key() {
         insta::assert_snapshot!(
             refusal("listen = \"127.0.0.1:1\"\nregions_per_persons = 1\n"),
-            @"line 2: unknown field `regions_per_persons`, expected one of `listen`, `regions_per_person`, `deadline_seconds`, `tls`, `region`, `table`; did you mean `regions_per_person`?"
+            @r"
+        /f/coordinator.toml:2: unknown key `regions_per_persons`
+          2 | regions_per_persons = 1
+          hint: did you mean `regions_per_person`?
+        "
         );
         insta::assert_snapshot!(
             refusal("listen = \"127.0.0.1:1\"\n[[region]]\nid = \"a\"\nulr = \"x\"\n"),
-            @"line 4: unknown field `ulr`, expected `id` or `url`; did you mean `url`?"
+            @r#"
+        /f/coordinator.toml:4: unknown key `ulr`
+          4 | ulr = "x"
+          hint: did you mean `url`?
+        "#
         );
     }
 
@@ -264,7 +263,7 @@ path = "sites.csv"
     fn refuses_what_makes_no_federation() {
         for (text, part) in [
             ("listen = \"127.0.0.1:1\"", "no [[region]]"),
-            (&SAMPLE.replace("https", "http"), "https://"),
+            (&SAMPLE.replace("https", "http"), ":8: the url"),
             (&SAMPLE.replace("person = 2", "person = 0"), "at least 1"),
             (&SAMPLE.replace("norrbotten", "../x"), "not valid"),
             (

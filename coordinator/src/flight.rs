@@ -22,14 +22,16 @@ use arrow_flight::{
 use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use prost::Message as _;
-use skerry_proto::{ErrorCode, ProjectId, Refusal, limit};
+use skerry_proto::{
+    ErrorCode, ProjectId, Refusal, limit,
+    planning::{CATALOG, SCHEMA},
+};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     caller::Caller,
     question::{DEFAULT_PROJECT, Question},
     service::Coordinator,
-    session::{CATALOG, SCHEMA},
     store::Store,
 };
 

@@ -15,13 +15,13 @@ use datafusion::{
     },
 };
 use datafusion_proto::bytes::logical_plan_to_bytes_with_extension_codec;
-use skerry_proto::{ErrorCode, Refusal, limit};
+use skerry_proto::{ErrorCode, Refusal, limit, planning};
 
 use crate::{
     federated_table::{FederatedTable, NameCodec},
     lineage::{carried, is_carried, unit},
     plan::Planned,
-    refuse::{planning, refuse},
+    refuse::refuse,
 };
 
 /// Releases of one statement.
@@ -139,7 +139,11 @@ fn split(plan: LogicalPlan, cuts: &mut Cuts) -> Result<(LogicalPlan, bool), Refu
                 ))
             }
         })
-        .map_err(|error| failed.take().unwrap_or_else(|| planning(error, &[])))?
+        .map_err(|error| {
+            failed
+                .take()
+                .unwrap_or_else(|| planning::refusal(&error, &[]))
+        })?
         .data;
     match plan {
         LogicalPlan::Aggregate(aggregate) if raw && !per_person(&aggregate) => {
@@ -386,7 +390,7 @@ fn use_local_tables(plan: LogicalPlan) -> Result<LogicalPlan, Refusal> {
     match (refusal, replaced) {
         (Some(refusal), _) => Err(refusal),
         (None, Ok(plan)) => Ok(plan.data),
-        (None, Err(error)) => Err(planning(error, &[])),
+        (None, Err(error)) => Err(planning::refusal(&error, &[])),
     }
 }
 

@@ -15,19 +15,16 @@ use datafusion::{
 };
 use skerry_proto::DataType;
 
-use crate::{
-    config::{ConfigError, PublicTable},
-    federated_table::arrow_type,
-};
+use crate::{config::PublicTable, federated_table::arrow_type, server::StartError};
 
 /// Reads the tables into memory.
 pub(crate) async fn load(
     tables: &[PublicTable],
-) -> std::result::Result<BTreeMap<String, Arc<dyn TableProvider>>, ConfigError> {
+) -> std::result::Result<BTreeMap<String, Arc<dyn TableProvider>>, StartError> {
     let mut loaded: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
     for table in tables {
         let read = read(table).await.map_err(|error| {
-            ConfigError(format!(
+            StartError(format!(
                 "table `{}`, {}: {}",
                 table.name,
                 table.path.display(),

@@ -7,9 +7,9 @@ use datafusion::sql::sqlparser::{
     dialect::GenericDialect,
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
 };
-use skerry_proto::{Delta, Epsilon, ErrorCode, Refusal};
+use skerry_proto::{Delta, Epsilon, ErrorCode, Refusal, nearest::nearest};
 
-use crate::refuse::{nearest, refuse};
+use crate::refuse::refuse;
 
 /// Bytes of one statement.
 const SQL_BYTES: usize = 128 * 1024;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
     catalog::TableProvider,
-    common::TableReference,
+    common::{DataFusionError, TableReference},
     config::Dialect,
     execution::{SessionState, context::SQLOptions},
     logical_expr::LogicalPlan,
@@ -13,12 +13,12 @@ use datafusion::{
         sqlparser::{ast, dialect::GenericDialect},
     },
 };
-use skerry_proto::{ErrorCode, Refusal};
+use skerry_proto::{ErrorCode, Refusal, planning};
 
 use crate::{
     catalogue::Catalogue,
     frontier::{self, Frontier},
-    refuse::{planning, refuse},
+    refuse::refuse,
     session,
 };
 
@@ -59,7 +59,7 @@ impl Planner {
                 .iter()
                 .map(|(name, table)| (name.as_str(), Arc::clone(table))),
         )
-        .map_err(|error| planning(error, &names))?;
+        .map_err(|error| planning::refusal(&error, &names))?;
         Ok(Self {
             state,
             catalogue,
@@ -76,7 +76,7 @@ impl Planner {
     pub async fn plan(&self, sql: &str) -> Result<Planned, Refusal> {
         let statement = self.parse(sql)?;
         self.check_tables(&statement)?;
-        let told = |error| planning(error, &self.names);
+        let told = |error: DataFusionError| planning::refusal(&error, &self.names);
         let plan = self
             .state
             .statement_to_plan(statement)
@@ -93,7 +93,7 @@ impl Planner {
             .analyzer()
             .execute_and_check(plan, self.state.config_options(), |_, _| {})
             .map_err(told)?;
-        let plan = session::rewrite(&self.state, plan).map_err(told)?;
+        let plan = planning::rewrite(&self.state, plan).map_err(told)?;
         frontier::cut(plan)
     }
 
@@ -105,7 +105,7 @@ impl Planner {
             .with_recursion_limit(parser.recursion_limit.get())
             .build()
             .and_then(|mut parser| parser.parse_statements())
-            .map_err(|error| planning(error, &self.names))?;
+            .map_err(|error| planning::refusal(&error, &self.names))?;
         let (Some(statement), None) = (statements.pop_front(), statements.pop_front()) else {
             return refuse(
                 ErrorCode::Unsupported,
@@ -149,7 +149,7 @@ impl Planner {
         let references = self
             .state
             .resolve_table_references(statement)
-            .map_err(|error| planning(error, &self.names))?;
+            .map_err(|error| planning::refusal(&error, &self.names))?;
         for reference in references {
             let name = match &reference {
                 TableReference::Bare { table } => table,

@@ -1,9 +1,9 @@
 //! What a researcher asks, and its way through call headers.
 
-use skerry_proto::{Delta, Epsilon, ErrorCode, ProjectId, QueryId, Refusal};
+use skerry_proto::{Delta, Epsilon, ErrorCode, ProjectId, QueryId, Refusal, nearest::nearest};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
-use crate::refuse::{nearest, refuse};
+use crate::refuse::refuse;
 
 const EPSILON: &str = "skerry-epsilon";
 const DELTA: &str = "skerry-delta";

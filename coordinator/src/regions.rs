@@ -12,10 +12,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::{
-    config::{ConfigError, CoordinatorConfig},
-    refuse::refuse,
-};
+use crate::{config::CoordinatorConfig, refuse::refuse, server::StartError};
 
 /// Before a call is made again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -60,12 +57,12 @@ pub(crate) struct GrpcNode {
 }
 
 /// Reads a PEM file, naming it when that fails.
-pub(crate) fn read_pem(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    fs::read(path).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+pub(crate) fn read_pem(path: &Path) -> Result<Vec<u8>, StartError> {
+    fs::read(path).map_err(|error| StartError(format!("{}: {error}", path.display())))
 }
 
 /// Clients of all configured regions. Nothing is connected yet.
-pub(crate) fn connect(config: &CoordinatorConfig) -> Result<Vec<Region>, ConfigError> {
+pub(crate) fn connect(config: &CoordinatorConfig) -> Result<Vec<Region>, StartError> {
     let authority = Certificate::from_pem(read_pem(&config.tls.node_authority)?);
     let identity = Identity::from_pem(
         read_pem(&config.tls.certificate)?,
@@ -76,7 +73,7 @@ pub(crate) fn connect(config: &CoordinatorConfig) -> Result<Vec<Region>, ConfigE
         .iter()
         .map(|region| {
             let wrong = |error: tonic::transport::Error| {
-                ConfigError(format!(
+                StartError(format!(
                     "region `{}`, url `{}`: {error}",
                     region.id, region.url
                 ))

@@ -8,12 +8,17 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 use crate::{
-    config::{ConfigError, CoordinatorConfig},
+    config::CoordinatorConfig,
     flight::{Front, MESSAGE_BYTES},
     local,
     regions::{self, read_pem},
     service::Coordinator,
 };
+
+/// Why a coordinator can't start: a file or an address, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
 
 /// A coordinator that answers. It stops when this is dropped.
 pub struct RunningCoordinator {
@@ -44,9 +49,9 @@ impl RunningCoordinator {
 
 /// Starts a coordinator: binds its address, reads its tables, and answers from then on. Nodes
 /// are connected to when they are first needed.
-pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, ConfigError> {
+pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, StartError> {
     let listen = config.listen;
-    let wrong = |error: &dyn std::fmt::Display| ConfigError(format!("listen `{listen}`: {error}"));
+    let wrong = |error: &dyn std::fmt::Display| StartError(format!("listen `{listen}`: {error}"));
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(
             read_pem(&config.tls.certificate)?,
@@ -59,8 +64,7 @@ pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, Conf
     let regions = regions::connect(&config)?;
     let tables = local::load(&config.tables).await?;
     let coordinator = Coordinator::new(regions, tables, config.regions_per_person, config.deadline);
-    let front =
-        Front::new(Arc::new(coordinator)).map_err(|error| ConfigError(error.to_string()))?;
+    let front = Front::new(Arc::new(coordinator)).map_err(|error| StartError(error.to_string()))?;
 
     let listener = TcpListener::bind(listen)
         .await
@@ -68,7 +72,7 @@ pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, Conf
     let address = listener.local_addr().map_err(|error| wrong(&error))?;
     let mut server = Server::builder()
         .tls_config(tls)
-        .map_err(|error| ConfigError(format!("keys and certificates: {error}")))?
+        .map_err(|error| StartError(format!("keys and certificates: {error}")))?
         .tcp_nodelay(true);
     let service = FlightServiceServer::new(front)
         .max_decoding_message_size(1024 * 1024)

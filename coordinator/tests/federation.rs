@@ -189,7 +189,8 @@ impl Federation {
         text.push_str("[[table]]\nname = \"sites\"\npath = \"sites.csv\"\n");
         // Nodes silence panics in their process; a test's own should be heard.
         std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
-        let config = CoordinatorConfig::parse(&text, root).expect("configuration");
+        let config =
+            CoordinatorConfig::parse(&root.join("coordinator.toml"), &text).expect("configuration");
         let coordinator = serve(config).await.expect("coordinator");
         Self {
             folder,

@@ -7,7 +7,6 @@ mod check;
 mod check_column;
 mod domain;
 mod file;
-mod strict;
 
 use std::{
     net::SocketAddr,
@@ -18,7 +17,10 @@ use std::{
 use skerry_proto::{Delta, Epsilon, RegionId};
 
 pub use domain::{Domain, parse_moment, show};
-pub use strict::{ConfigError, Source, read, suggest};
+pub use skerry_proto::{
+    configuration::{ConfigError, Source, read},
+    nearest::suggest,
+};
 
 /// The configuration of one region's node. Paths are resolved against the file's folder.
 #[derive(Debug, Clone)]

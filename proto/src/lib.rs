@@ -1,11 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod id;
+#[cfg(any(feature = "configuration", feature = "planning"))]
+pub mod nearest;
 mod parameter;
 mod refusal;
 mod value;
 
+#[cfg(feature = "configuration")]
+pub mod configuration;
 pub mod limit;
+#[cfg(feature = "planning")]
+pub mod planning;
 #[cfg(feature = "rpc")]
 pub mod wire;
 

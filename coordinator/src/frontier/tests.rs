@@ -16,7 +16,6 @@ use crate::{
     },
     federated_table,
     plan::{Planned, Planner},
-    refuse::nearest,
 };
 use skerry_proto::{DataType, Refusal};
 
@@ -396,10 +395,4 @@ cuts! {
     The tables are areas, codes, patients, sites, visits.
     "#;
     recursive: "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT COUNT(*) FROM t" => @"unsupported: Recursive CTEs are not enabled";
-}
-
-#[test]
-fn near_names_are_found() {
-    assert_eq!(nearest("vists", ["visits", "patients"]), Some("visits"));
-    assert_eq!(nearest("zzzzzz", ["visits", "patients"]), None);
 }

@@ -2,8 +2,8 @@
 
 use std::{fmt, ops::Range, path::Path, path::PathBuf};
 
+use crate::{ErrorCode, Refusal, nearest::suggest};
 use serde::de::DeserializeOwned;
-use skerry_proto::{ErrorCode, Refusal};
 
 /// What is wrong in a configuration file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,7 @@ impl<'a> Source<'a> {
     }
 
     /// A mistake at these bytes of the text.
+    #[must_use]
     pub fn error(
         &self,
         span: Range<usize>,
@@ -86,6 +87,7 @@ impl<'a> Source<'a> {
     }
 
     /// A mistake that has no place of its own.
+    #[must_use]
     pub fn error_anywhere(
         &self,
         message: impl Into<String>,
@@ -100,6 +102,9 @@ impl<'a> Source<'a> {
     }
 
     /// Parses the text into `T`, whose structs deny unknown fields.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and the nearest known key.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(self.text).map_err(|error| {
             let (message, hint) = explain(error.message());
@@ -115,6 +120,9 @@ impl<'a> Source<'a> {
 }
 
 /// The text of a configuration file.
+///
+/// # Errors
+/// If it can't be read.
 pub fn read(file: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(file).map_err(|error| ConfigError {
         file: file.to_owned(),
@@ -152,20 +160,4 @@ fn explain(message: &str) -> (String, String) {
         plain = plain.replacen(rust, words, 1);
     }
     (plain, String::new())
-}
-
-/// The known name nearest to a mistyped one, or else all of them.
-#[must_use]
-pub fn suggest(unknown: &str, known: &[&str]) -> String {
-    /// Below this, two names have little in common.
-    const ALIKE: f64 = 0.75;
-    let nearest = known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(unknown, name), *name))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((likeness, name)) if likeness >= ALIKE => format!("did you mean `{name}`?"),
-        Some(_) => format!("known here: {}", known.join(", ")),
-        None => String::new(),
-    }
 }
