@@ -305,6 +305,13 @@ fn text(value: &str) -> Expression {
     }
 }
 
+fn float(value: f64) -> Expression {
+    Expression::Literal {
+        value: Value::Float(value),
+        data_type: DataType::Float,
+    }
+}
+
 fn compare(operator: Comparison, left: Expression, right: Expression) -> Expression {
     Expression::Compare {
         operator,
@@ -347,14 +354,7 @@ fn any_relation() -> impl Strategy<Value = Relation> {
         prop_oneof![
             (inner.clone(), -60.0..250.0f64).prop_map(|(input, bound)| Relation::Filter {
                 input: input.into(),
-                predicate: compare(
-                    Comparison::Less,
-                    Expression::Column(2),
-                    Expression::Literal {
-                        value: Value::Float(bound),
-                        data_type: DataType::Float
-                    },
-                ),
+                predicate: compare(Comparison::Less, Expression::Column(2), float(bound),),
             }),
             (pair.clone(), any::<bool>(), any::<bool>()).prop_map(
                 move |((left, right), inner_join, same)| first_three(Relation::Join {
@@ -410,10 +410,34 @@ fn any_query() -> impl Strategy<Value = Query> {
         )],
         otherwise: Some(text("rest").into()),
     };
+    let costly = compare(Comparison::Greater, Expression::Column(2), float(20.0));
+    let by_cost = Expression::Case {
+        branches: vec![
+            (costly.clone(), text("costly")),
+            (costly.clone(), Expression::Column(1)),
+        ],
+        otherwise: None,
+    };
+    let hundreds = Expression::Arithmetic {
+        operator: Arithmetic::Divide,
+        left: Expression::Cast {
+            value: Expression::Column(2).into(),
+            to: DataType::Integer,
+        }
+        .into(),
+        right: Expression::Literal {
+            value: Value::Integer(100),
+            data_type: DataType::Integer,
+        }
+        .into(),
+    };
     let keys = prop_oneof![
         Just(vec![]),
         Just(vec![Expression::Column(1)]),
         Just(vec![band]),
+        Just(vec![by_cost]),
+        Just(vec![costly, Expression::Column(1)]),
+        Just(vec![hundreds]),
     ];
     let doubled = Expression::Arithmetic {
         operator: Arithmetic::Add,
@@ -511,7 +535,8 @@ proptest! {
         }
     }
 
-    /// For data that keep every declaration nobody is clipped: the claimed norm is wide enough.
+    /// For data that keep every declaration nobody is clipped, and no row is in no group: the
+    /// claimed norm is wide enough, and so is the image of the keys.
     #[test]
     fn honest_persons_are_not_clipped(
         query in any_query(),
@@ -533,10 +558,10 @@ proptest! {
             ("visits", visits.into_iter().map(|(id, kind, cost)| vec![
                 Value::Integer(id), Value::Text(kind), Value::Float(cost)]).collect::<Vec<_>>()),
         ]);
-        let Ownership::Public { rows } = &policy(1).tables["codes"].ownership else {
+        let Ownership::Public { rows: codes } = &policy(1).tables["codes"].ownership else {
             panic!("codes are public")
         };
-        data.insert("codes", rows.clone());
+        data.insert("codes", codes.clone());
         let mut seen = BTreeMap::new();
         if let Some(visits) = data.get_mut("visits") {
             visits.retain(|row| {
@@ -544,6 +569,11 @@ proptest! {
                 *count += 1;
                 *count <= max_rows
             });
+        }
+        // Every row of honest data is in a group.
+        for (_, row) in rows(&query.input, &data) {
+            let key: Row = query.keys.iter().map(|key| key.evaluate(&row)).collect();
+            prop_assert!(quote.groups.contains(&key), "{key:?} is no group");
         }
         let mut unbounded = quote.clone();
         unbounded.norm = Norm::L1(1 << 61);

@@ -343,6 +343,42 @@ async fn the_vector_before_noise_is_the_exact_answer() {
     }
 }
 
+/// Keys whose conditions range over what isn't public, or over too much.
+#[tokio::test(flavor = "multi_thread")]
+async fn bands_and_counts_are_group_keys() {
+    let bench = bench().await;
+    let questions = [
+        (
+            "SELECT CASE WHEN inpdol > 1000 THEN 'costly' WHEN inpdol > 100 THEN 'middling' ELSE 'cheap' END, COUNT(*), SUM(mdvis) FROM visits GROUP BY 1",
+            1,
+        ),
+        (
+            "SELECT COALESCE(CASE WHEN inpdol * meddol > age THEN health END, 'none'), COUNT(DISTINCT person_id) FROM visits GROUP BY 1",
+            1,
+        ),
+        (
+            "SELECT totadm > 0 AND inpdol > 500, COUNT(*) FROM visits GROUP BY 1",
+            1,
+        ),
+        (
+            "SELECT n, COUNT(*) FROM (SELECT person_id, COUNT(*) AS n FROM visits WHERE mdvis > 2 GROUP BY person_id) t GROUP BY n",
+            1,
+        ),
+        (
+            "SELECT LEAST(t.s, 10), p.y, COUNT(*) FROM (SELECT person_id, SUM(totadm) AS s FROM visits GROUP BY person_id) t \
+             JOIN (SELECT person_id, MIN(year) AS y FROM visits GROUP BY person_id) p ON t.person_id = p.person_id GROUP BY 1, 2",
+            2,
+        ),
+        (
+            "SELECT h, COUNT(*) FROM (SELECT person_id, MAX(health) AS h FROM visits GROUP BY person_id) t GROUP BY h",
+            1,
+        ),
+    ];
+    for (sql, keys) in questions {
+        agrees(&bench, sql, keys).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_name_the_part() {
     let bench = bench().await;

@@ -12,57 +12,133 @@ use std::{
 
 use skerry_proto::{DataType, ErrorCode, Refusal, Value, limit};
 
-use super::shape::Shape;
+use super::{
+    interval::{Interval, number},
+    shape::Shape,
+};
 use crate::{
     policy::{ColumnPolicy, Domain},
-    question::{Expression, JoinKind},
+    question::{Expression, INTEGER_TO_FLOAT_EXACT, JoinKind},
 };
 
 /// Rows over which one image is evaluated, at most.
 const MAX_EVALUATIONS: usize = 1_000_000;
 /// Parts of expressions evaluated for one question in all, at most: some seconds of work.
 const MAX_WORK: usize = 50_000_000;
+/// Parts of expressions evaluated for the exact image of one key, at most. Beyond, the image of
+/// its branches is taken (see [`symbol`](super::symbol)).
+const MAX_WORK_OF_KEY: usize = 10_000_000;
+/// Parts of expressions evaluated for an image that may turn out not to be needed, at most.
+const MAX_WORK_AHEAD: usize = 2_000_000;
 /// A range with more members than this is no list of public values.
-const MAX_RANGE: i64 = 20_000;
+const MAX_RANGE: f64 = 100_000.0;
 
 /// A finite table of public values.
 #[derive(Debug, Clone)]
-pub struct Source {
-    rows: Vec<Vec<Value>>,
+pub struct Source(Members);
+
+#[derive(Debug, Clone)]
+enum Members {
+    Rows(Vec<Vec<Value>>),
+    /// All whole numbers of a range, as integers or as days, of which most are never looked at.
+    Range {
+        low: i64,
+        length: usize,
+        days: bool,
+        null: bool,
+    },
 }
 
 impl Source {
     /// The values that a column can have, if they are public and finite.
     #[must_use]
     pub fn of_column(column: &ColumnPolicy) -> Option<Self> {
-        let members: Vec<Value> = match &column.domain {
-            Domain::Values(values) => values.clone(),
-            Domain::Range(Value::Integer(low), Value::Integer(high))
-                if column.data_type == DataType::Integer
-                    && high
-                        .checked_sub(*low)
-                        .is_some_and(|width| width < MAX_RANGE) =>
-            {
-                (*low..=*high).map(Value::Integer).collect()
+        match &column.domain {
+            Domain::Values(values) => {
+                let nulls = column.nulls.then_some(Value::Null);
+                Some(Self::of_values(values.iter().cloned().chain(nulls)))
             }
-            Domain::Range(Value::Date(low), Value::Date(high))
-                if i64::from(*high) - i64::from(*low) < MAX_RANGE =>
-            {
-                (*low..=*high).map(Value::Date).collect()
+            Domain::Range(low, high) => {
+                let ends = Interval::new(number(low)?, number(high)?);
+                Self::of_interval(column.data_type, ends, column.nulls)
             }
-            Domain::Unknown if column.data_type == DataType::Boolean => {
-                vec![Value::Boolean(false), Value::Boolean(true)]
+            Domain::Unknown => Self::of_interval(column.data_type, Interval::ALL, column.nulls),
+        }
+    }
+
+    /// All values of a type within an interval, if they are so few that they can be listed. The
+    /// interval without members is that of what is always NULL.
+    #[must_use]
+    pub fn of_interval(data_type: DataType, interval: Interval, null: bool) -> Option<Self> {
+        let days = match data_type {
+            DataType::Boolean => {
+                let known = [Value::Boolean(false), Value::Boolean(true)];
+                return Some(Self::of_values(
+                    known.into_iter().chain(null.then_some(Value::Null)),
+                ));
             }
-            Domain::Unknown | Domain::Range(_, _) => return None,
+            DataType::Integer => false,
+            DataType::Date => true,
+            DataType::Float | DataType::Text | DataType::Timestamp => return None,
         };
-        let nulls = column.nulls.then_some(Value::Null);
-        Some(Self {
-            rows: members
-                .into_iter()
-                .chain(nulls)
-                .map(|value| vec![value])
-                .collect(),
-        })
+        let (low, high) = (interval.low.ceil(), interval.high.floor());
+        if low > high {
+            return Some(Self::of_values([Value::Null]));
+        }
+        // Whole numbers beyond this are not told apart by a float.
+        let exact = (INTEGER_TO_FLOAT_EXACT / 2) as f64;
+        if !interval.is_bounded() || high - low >= MAX_RANGE || low.abs().max(high.abs()) > exact {
+            return None;
+        }
+        Some(Self(Members::Range {
+            low: low as i64,
+            length: (high - low) as usize + 1,
+            days,
+            null,
+        }))
+    }
+
+    /// These values.
+    #[must_use]
+    pub fn of_values(values: impl IntoIterator<Item = Value>) -> Self {
+        Self::of_rows(values.into_iter().map(|value| vec![value]).collect())
+    }
+
+    fn of_rows(rows: Vec<Vec<Value>>) -> Self {
+        Self(Members::Rows(rows))
+    }
+
+    fn rows(&self) -> usize {
+        match &self.0 {
+            Members::Rows(rows) => rows.len(),
+            Members::Range { length, null, .. } => length + usize::from(*null),
+        }
+    }
+
+    fn fields(&self) -> usize {
+        match &self.0 {
+            Members::Rows(rows) => rows.first().map_or(0, Vec::len),
+            Members::Range { .. } => 1,
+        }
+    }
+
+    fn value(&self, row: usize, field: usize) -> Value {
+        match &self.0 {
+            Members::Rows(rows) => rows
+                .get(row)
+                .and_then(|row| row.get(field))
+                .cloned()
+                .unwrap_or(Value::Null),
+            Members::Range { length, .. } if row >= *length => Value::Null,
+            Members::Range { low, days, .. } => {
+                let member = low + row as i64;
+                if *days {
+                    i32::try_from(member).map_or(Value::Null, Value::Date)
+                } else {
+                    Value::Integer(member)
+                }
+            }
+        }
     }
 }
 
@@ -96,7 +172,7 @@ fn too_many_combinations() -> Refusal {
 impl Images {
     /// Adds a source; the atoms of its fields.
     pub fn add(&mut self, source: Source) -> Vec<usize> {
-        let fields = source.rows.first().map_or(0, Vec::len);
+        let fields = source.fields();
         let id = self.sources.len();
         self.sources.push(source);
         (0..fields)
@@ -125,41 +201,66 @@ impl Images {
         evaluated: &[&Expression],
         mut visit: impl FnMut(&[Value]) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let sources: Vec<usize> = sources.iter().copied().collect();
-        let count = sources
-            .iter()
-            .try_fold(1usize, |product, source| {
-                product.checked_mul(self.sources[*source].rows.len())
-            })
-            .filter(|count| *count <= MAX_EVALUATIONS);
-        let sizes = evaluated
-            .iter()
-            .map(|expression| expression.size_within(MAX_WORK))
-            .try_fold(1usize, |sum, size| sum.checked_add(size?));
-        let work = count.zip(sizes).map_or(usize::MAX, |(count, sizes)| {
-            count.saturating_mul(sizes.saturating_add(self.atoms.len()))
-        });
-        let work = self.work.get().saturating_add(work);
-        self.work.set(work);
-        let Some(count) = count.filter(|_| work <= MAX_WORK) else {
+        let Some((count, work)) = self.work_over(sources, evaluated) else {
             return Err(too_many_combinations());
         };
+        if !self.spend(work) {
+            return Err(too_many_combinations());
+        }
+        let atoms = self.atoms_of(sources);
         let mut row = vec![Value::Null; self.atoms.len()];
         for mut index in 0..count {
             let mut chosen = BTreeMap::new();
             for source in sources.iter().rev() {
-                let rows = &self.sources[*source].rows;
-                chosen.insert(*source, &rows[index % rows.len()]);
-                index /= rows.len();
+                let rows = self.sources[*source].rows();
+                chosen.insert(*source, index % rows);
+                index /= rows;
             }
-            for (atom, (source, field)) in self.atoms.iter().enumerate() {
-                if let Some(values) = chosen.get(source) {
-                    row[atom].clone_from(&values[*field]);
-                }
+            for atom in &atoms {
+                let (source, field) = self.atoms[*atom];
+                row[*atom] = self.sources[source].value(chosen[&source], field);
             }
             visit(&row)?;
         }
         Ok(())
+    }
+
+    fn atoms_of(&self, sources: &BTreeSet<usize>) -> Vec<usize> {
+        (0..self.atoms.len())
+            .filter(|atom| sources.contains(&self.atoms[*atom].0))
+            .collect()
+    }
+
+    /// Combinations of the sources' rows, and the parts that are evaluated over all of them;
+    /// nothing if that is too much.
+    fn work_over(
+        &self,
+        sources: &BTreeSet<usize>,
+        evaluated: &[&Expression],
+    ) -> Option<(usize, usize)> {
+        let count = sources.iter().try_fold(1usize, |product, source| {
+            product.checked_mul(self.sources[*source].rows())
+        })?;
+        let parts = evaluated.iter().try_fold(1usize, |sum, expression| {
+            sum.checked_add(expression.size_within(MAX_WORK)?)
+        })?;
+        let parts = parts.checked_add(self.atoms_of(sources).len())?;
+        let work = count.checked_mul(parts)?;
+        (count <= MAX_EVALUATIONS && work <= MAX_WORK).then_some((count, work))
+    }
+
+    /// Counts work that is about to be done; false if the question has had its share.
+    pub(super) fn spend(&self, work: usize) -> bool {
+        let work = self.work.get().saturating_add(work);
+        self.work.set(work);
+        work <= MAX_WORK
+    }
+
+    /// Whether the exact image of a key can be evaluated.
+    #[must_use]
+    pub fn is_feasible(&self, symbol: &Expression) -> bool {
+        self.work_over(&self.sources_of(&[symbol]), &[symbol])
+            .is_some_and(|(_, work)| work <= MAX_WORK_OF_KEY)
     }
 
     /// All values of these keys together, sorted, of rows that meet the constraints.
@@ -187,6 +288,20 @@ impl Images {
             });
             parts.push((sources, members));
         }
+        // Where all combinations are too many, each key's own image is taken: more groups, of
+        // which those that can't occur are zero.
+        let parts: Vec<(BTreeSet<usize>, Vec<usize>)> = parts
+            .into_iter()
+            .flat_map(|(sources, members)| {
+                let together: Vec<&Expression> = members.iter().map(|key| &keys[*key]).collect();
+                if members.len() == 1 || self.work_over(&sources, &together).is_some() {
+                    vec![(sources, members)]
+                } else {
+                    let alone = |key| (self.sources_of(&[&keys[key]]), vec![key]);
+                    members.into_iter().map(alone).collect()
+                }
+            })
+            .collect();
         let mut groups: Vec<Vec<Value>> = vec![vec![Value::Null; keys.len()]];
         for (sources, members) in parts {
             let relevant: Vec<&Expression> = constraints
@@ -194,15 +309,17 @@ impl Images {
                 .filter(|constraint| self.sources_of(&[constraint]).is_subset(&sources))
                 .collect();
             let mut image = BTreeSet::new();
-            let evaluated: Vec<&Expression> = members
-                .iter()
-                .map(|key| &keys[*key])
-                .chain(relevant.iter().copied())
-                .collect();
+            let mut evaluated: Vec<&Expression> = members.iter().map(|key| &keys[*key]).collect();
+            let constrained = [evaluated.as_slice(), relevant.as_slice()].concat();
+            // Conditions that would be too much work are left out: more groups, never fewer.
+            let constraining = self.work_over(&sources, &constrained).is_some();
+            if constraining {
+                evaluated = constrained;
+            }
             self.combinations(&sources, &evaluated, |row| {
                 let meets =
                     |constraint: &&Expression| constraint.evaluate(row) == Value::Boolean(true);
-                if relevant.iter().all(meets) {
+                if !constraining || relevant.iter().all(meets) {
                     let values: Vec<Value> =
                         members.iter().map(|key| keys[*key].evaluate(row)).collect();
                     image.insert(values);
@@ -235,30 +352,35 @@ impl Images {
 
     /// A new atom for a column that may also be NULL because a left join found no match.
     pub fn or_null(&mut self, symbol: &Expression) -> Option<Expression> {
-        let mut rows = self.groups(std::slice::from_ref(symbol), &[]).ok()?;
+        let mut rows = self.ahead(symbol, &[])?;
         if rows.last().is_none_or(|row| !row[0].is_null()) {
             rows.push(vec![Value::Null]);
         }
-        self.add(Source { rows })
-            .first()
-            .copied()
-            .map(Expression::Column)
+        self.atom(Source::of_rows(rows))
     }
 
-    /// A new atom for a column of a union.
+    /// A new atom with the values of a source of one field.
+    pub fn atom(&mut self, source: Source) -> Option<Expression> {
+        self.add(source).first().copied().map(Expression::Column)
+    }
+
+    /// The image of a symbol that may not be a key in the end.
+    fn ahead(&self, symbol: &Expression, constraints: &[Expression]) -> Option<Vec<Vec<Value>>> {
+        let sources = self.sources_of(&[symbol]);
+        let (_, work) = self.work_over(&sources, &[symbol])?;
+        if work > MAX_WORK_AHEAD {
+            return None;
+        }
+        self.groups(std::slice::from_ref(symbol), constraints).ok()
+    }
+
+    /// A new atom for a column that has a value of any of these.
     pub fn union(&mut self, branches: &[(&Expression, &[Expression])]) -> Option<Expression> {
         let mut values = BTreeSet::new();
         for (symbol, constraints) in branches {
-            values.extend(
-                self.groups(std::slice::from_ref(*symbol), constraints)
-                    .ok()?,
-            );
+            values.extend(self.ahead(symbol, constraints)?);
         }
-        let rows: Vec<Vec<Value>> = values.into_iter().collect();
-        self.add(Source { rows })
-            .first()
-            .copied()
-            .map(Expression::Column)
+        self.atom(Source::of_rows(values.into_iter().collect()))
     }
 
     /// Joins the sources behind the private side's join keys with the rows of a public relation,
@@ -284,12 +406,13 @@ impl Images {
         }
         let most = by_key.values().map(Vec::len).max().unwrap_or(0).max(1) as u64;
         let width = public.columns.len();
-        let keys: Option<Vec<Expression>> = on.iter().map(|(key, _)| private.symbol(key)).collect();
+        let keys: Option<Vec<Expression>> = on
+            .iter()
+            .map(|(key, _)| private.public_symbol(key, self))
+            .collect();
         let joined = keys.filter(|keys| !keys.is_empty()).and_then(|keys| {
             let sources = self.sources_of(&keys.iter().collect::<Vec<_>>());
-            let atoms: Vec<usize> = (0..self.atoms.len())
-                .filter(|atom| sources.contains(&self.atoms[*atom].0))
-                .collect();
+            let atoms = self.atoms_of(&sources);
             let mut joined = vec![];
             let evaluated: Vec<&Expression> = keys.iter().collect();
             self.combinations(&sources, &evaluated, |row| {
@@ -319,7 +442,7 @@ impl Images {
         });
         let fresh = match joined {
             Some((atoms, rows)) if !rows.is_empty() => {
-                let fresh = self.add(Source { rows });
+                let fresh = self.add(Source::of_rows(rows));
                 let (source, _) = self.atoms[fresh[0]];
                 // The private side's atoms now live in the joined source, so that only pairs
                 // which belong together are groups.
@@ -334,7 +457,7 @@ impl Images {
                 if rows.len() > MAX_EVALUATIONS {
                     vec![]
                 } else {
-                    self.add(Source { rows })
+                    self.add(Source::of_rows(rows))
                 }
             }
         };

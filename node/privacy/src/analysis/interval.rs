@@ -5,9 +5,9 @@
 
 use skerry_proto::{DataType, Value};
 
-use crate::question::{Arithmetic, DateUnit, Expression, Function};
+use crate::question::{Arithmetic, DateUnit, Expression, Function, INTEGER_TO_FLOAT_EXACT, date};
 
-/// A closed interval; unknown ends are infinite. Dates count as days.
+/// A closed interval; unknown ends are infinite. Dates count as days, timestamps as microseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     /// Least value.
@@ -33,6 +33,12 @@ impl Interval {
     #[must_use]
     pub fn is_bounded(self) -> bool {
         self.low.is_finite() && self.high.is_finite() && self.low <= self.high
+    }
+
+    /// Whether it holds a value.
+    #[must_use]
+    pub fn contains(self, value: f64) -> bool {
+        self.low <= value && value <= self.high
     }
 
     /// The least interval that holds both.
@@ -72,7 +78,7 @@ impl Interval {
     }
 }
 
-/// A public value as a number; dates as days.
+/// A public value as a number; dates as days, timestamps as microseconds.
 #[must_use]
 pub fn number(value: &Value) -> Option<f64> {
     match value {
@@ -80,8 +86,35 @@ pub fn number(value: &Value) -> Option<f64> {
         Value::Integer(x) => Some(*x as f64),
         Value::Float(x) => Some(*x).filter(|x| x.is_finite()),
         Value::Date(x) => Some(f64::from(*x)),
+        Value::Timestamp(x) if x.unsigned_abs() <= INTEGER_TO_FLOAT_EXACT.unsigned_abs() => {
+            Some(*x as f64)
+        }
         Value::Timestamp(_) | Value::Text(_) | Value::Null => None,
     }
+}
+
+const DAY: f64 = date::MICROSECONDS_A_DAY as f64;
+
+/// The days on which dates or timestamps lie.
+fn days(of: Interval, data_type: DataType) -> Interval {
+    match data_type {
+        DataType::Timestamp => Interval::new((of.low / DAY).floor(), (of.high / DAY).floor()),
+        DataType::Date
+        | DataType::Boolean
+        | DataType::Integer
+        | DataType::Float
+        | DataType::Text => of,
+    }
+}
+
+/// A function of dates that never falls, over an interval of days.
+fn of_days(days: Interval, function: impl Fn(i32) -> Option<i64>) -> Option<Interval> {
+    let within = f64::from(*date::DAYS.start())..=f64::from(*date::DAYS.end());
+    let at = |day: f64| {
+        let day = Some(day).filter(|day| within.contains(day))?;
+        function(day as i32).map(|x| x as f64)
+    };
+    Some(Interval::new(at(days.low)?, at(days.high)?))
 }
 
 /// The values of an expression, given those of the input's columns.
@@ -121,20 +154,17 @@ pub fn interval(expression: &Expression, columns: &[Interval], types: &[DataType
             .chain(otherwise.iter().map(|value| of(value)))
             .reduce(Interval::hull)
             .unwrap_or(Interval::ALL),
-        Expression::Cast { value, to } => match to {
-            DataType::Integer => {
-                let of_value = of(value);
-                Interval::new(of_value.low.trunc(), of_value.high.trunc())
-            }
-            DataType::Float | DataType::Boolean | DataType::Date => of(value),
-            DataType::Text | DataType::Timestamp => Interval::ALL,
-        },
+        Expression::Cast { value, to } => {
+            let from = value.data_type(types);
+            cast(of(value), from.unwrap_or(DataType::Text), *to)
+        }
         Expression::Call {
             function,
             arguments,
         } => {
             let parts: Vec<Interval> = arguments.iter().map(of).collect();
-            call(function, &parts)
+            let first = arguments.first().map(|first| first.data_type(types));
+            call(function, &parts, first.and_then(Result::ok))
         }
     };
     // Beyond these an integer wraps around, so nothing is known.
@@ -177,7 +207,20 @@ fn arithmetic(operator: Arithmetic, left: Interval, right: Interval, integer: bo
     }
 }
 
-fn call(function: &Function, parts: &[Interval]) -> Interval {
+fn cast(of: Interval, from: DataType, to: DataType) -> Interval {
+    match (from, to) {
+        // Of a text nothing is known.
+        (DataType::Text, _) | (_, DataType::Text) => Interval::ALL,
+        (_, DataType::Boolean) => Interval::new(0.0, 1.0),
+        (_, DataType::Date) => days(of, from),
+        (DataType::Date, DataType::Timestamp) => Interval::new(of.low * DAY, of.high * DAY),
+        (_, DataType::Integer) => Interval::new(of.low.trunc(), of.high.trunc()),
+        (_, DataType::Float | DataType::Timestamp) => of,
+    }
+}
+
+fn call(function: &Function, parts: &[Interval], of_first: Option<DataType>) -> Interval {
+    let of_first = of_first.unwrap_or(DataType::Text);
     let first = parts.first().copied().unwrap_or(Interval::ALL);
     match function {
         Function::Absolute => {
@@ -229,7 +272,8 @@ fn call(function: &Function, parts: &[Interval]) -> Interval {
         Function::Same => Interval::new(0.0, 1.0),
         Function::Length => Interval::new(0.0, f64::INFINITY),
         Function::DatePart(unit) => match unit {
-            DateUnit::Year => Interval::new(1.0, 9_999.0),
+            DateUnit::Year => of_days(days(first, of_first), |day| date::part(*unit, day))
+                .unwrap_or(Interval::new(1.0, 9_999.0)),
             DateUnit::Quarter => Interval::new(1.0, 4.0),
             DateUnit::Month => Interval::new(1.0, 12.0),
             DateUnit::Week => Interval::new(1.0, 53.0),
@@ -249,11 +293,13 @@ fn call(function: &Function, parts: &[Interval]) -> Interval {
             [later, earlier] => Interval::new(later.low - earlier.high, later.high - earlier.low),
             _ => Interval::ALL,
         },
-        Function::Lower
-        | Function::Upper
-        | Function::Trim
-        | Function::Substring { .. }
-        | Function::DateTruncate(_) => Interval::ALL,
+        Function::Lower | Function::Upper | Function::Trim | Function::Substring { .. } => {
+            Interval::ALL
+        }
+        Function::DateTruncate(unit) => of_days(days(first, of_first), |day| {
+            date::truncate(*unit, day).map(date::midnight)
+        })
+        .unwrap_or(Interval::ALL),
     }
 }
 

@@ -4,9 +4,12 @@
 mod image;
 pub mod interval;
 pub mod measure;
+mod nulls;
 mod public;
+mod relation;
 pub mod sensitivity;
 pub mod shape;
+mod symbol;
 
 use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, Value, limit};
 
@@ -14,8 +17,9 @@ use self::{
     image::Images,
     interval::Interval,
     measure::{Measure, MeasureKind},
+    relation::shape,
     sensitivity::{Sensitivity, sensitivity},
-    shape::{Shape, shape},
+    shape::Shape,
 };
 use crate::{
     contribution::Norm,
@@ -136,7 +140,7 @@ pub fn quote(
             "ask for some of them in another question",
         ));
     }
-    let symbols = key_symbols(query, wording, &shape)?;
+    let symbols = key_symbols(query, wording, &shape, &mut images)?;
     let groups = images.groups(&symbols, &shape.constraints)?;
     let types = shape.types();
     let mut measures = vec![];
@@ -192,6 +196,7 @@ fn key_symbols(
     query: &Query,
     wording: &Wording,
     shape: &Shape,
+    images: &mut Images,
 ) -> Result<Vec<Expression>, Refusal> {
     let mut symbols = vec![];
     for (index, key) in query.keys.iter().enumerate() {
@@ -203,7 +208,7 @@ fn key_symbols(
                 "group by the unit in a subquery, and aggregate over persons outside it",
             ));
         }
-        match shape.symbol(key) {
+        match shape.public_symbol(key, images) {
             Some(symbol) => symbols.push(symbol),
             None => {
                 return Err(Refusal::new(

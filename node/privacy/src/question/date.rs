@@ -6,7 +6,7 @@ use super::DateUnit;
 pub const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 
 /// 0001-01-01 and 9999-12-31.
-const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
+pub const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 
 /// Year, month, day of a day count. Source: H. Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`.
@@ -82,12 +82,12 @@ pub(super) fn day_of(moment: i64) -> Option<i32> {
 }
 
 /// The moment at which a day starts.
-pub(super) fn midnight(day: i32) -> i64 {
+pub(crate) fn midnight(day: i32) -> i64 {
     i64::from(day) * MICROSECONDS_A_DAY
 }
 
 /// A part of a date.
-pub(super) fn part(unit: DateUnit, day: i32) -> Option<i64> {
+pub(crate) fn part(unit: DateUnit, day: i32) -> Option<i64> {
     let (year, month, day_of_month) = civil(day)?;
     let day_of_year = |day: i32, year: i32| days(year, 1, 1).map(|first| day - first + 1);
     Some(match unit {
@@ -108,7 +108,7 @@ pub(super) fn part(unit: DateUnit, day: i32) -> Option<i64> {
 }
 
 /// The first day of the unit in which a day lies.
-pub(super) fn truncate(unit: DateUnit, day: i32) -> Option<i32> {
+pub(crate) fn truncate(unit: DateUnit, day: i32) -> Option<i32> {
     let (year, month, _) = civil(day)?;
     match unit {
         DateUnit::Year => days(year, 1, 1),

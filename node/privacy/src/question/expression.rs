@@ -235,19 +235,15 @@ impl Expression {
         (size <= most).then_some(size)
     }
 
-    /// The same expression with each column replaced; nothing if a column has no replacement.
-    pub fn substitute(&self, replace: &impl Fn(usize) -> Option<Self>) -> Option<Self> {
-        let boxed = |part: &Self| part.substitute(replace).map(Box::new);
-        let all = |parts: &[Self]| -> Option<Vec<Self>> {
-            parts.iter().map(|part| part.substitute(replace)).collect()
-        };
+    /// The same expression with each direct part replaced; nothing if a part has no replacement.
+    pub fn map_children(&self, replace: &mut impl FnMut(&Self) -> Option<Self>) -> Option<Self> {
+        let mut boxed = |part: &Self| replace(part).map(Box::new);
         Some(match self {
-            Self::Column(index) => replace(*index)?,
-            Self::Literal { .. } => self.clone(),
+            Self::Column(_) | Self::Literal { .. } => self.clone(),
             Self::Not(value) => Self::Not(boxed(value)?),
             Self::IsNull(value) => Self::IsNull(boxed(value)?),
-            Self::And(parts) => Self::And(all(parts)?),
-            Self::Or(parts) => Self::Or(all(parts)?),
+            Self::And(parts) => Self::And(parts.iter().map(replace).collect::<Option<_>>()?),
+            Self::Or(parts) => Self::Or(parts.iter().map(replace).collect::<Option<_>>()?),
             Self::Compare {
                 operator,
                 left,
@@ -272,12 +268,10 @@ impl Expression {
             } => Self::Case {
                 branches: branches
                     .iter()
-                    .map(|(condition, value)| {
-                        Some((condition.substitute(replace)?, value.substitute(replace)?))
-                    })
+                    .map(|(condition, value)| Some((replace(condition)?, replace(value)?)))
                     .collect::<Option<_>>()?,
                 otherwise: match otherwise {
-                    Some(value) => Some(boxed(value)?),
+                    Some(value) => Some(Box::new(replace(value)?)),
                     None => None,
                 },
             },
@@ -303,9 +297,17 @@ impl Expression {
                 arguments,
             } => Self::Call {
                 function: function.clone(),
-                arguments: all(arguments)?,
+                arguments: arguments.iter().map(replace).collect::<Option<_>>()?,
             },
         })
+    }
+
+    /// The same expression with each column replaced; nothing if a column has no replacement.
+    pub fn substitute(&self, replace: &impl Fn(usize) -> Option<Self>) -> Option<Self> {
+        match self {
+            Self::Column(index) => replace(*index),
+            other => other.map_children(&mut |part| part.substitute(replace)),
+        }
     }
 
     /// Visits each column as often as the expression names it.
