@@ -115,7 +115,10 @@ impl Planner {
         };
         match &statement {
             Statement::Statement(inner) => match inner.as_ref() {
-                ast::Statement::Query(_) => Ok(statement),
+                ast::Statement::Query(_) => {
+                    planning::refuse_unheard(inner)?;
+                    Ok(statement)
+                }
                 ast::Statement::Explain { .. } => refuse(
                     ErrorCode::Unsupported,
                     "EXPLAIN of a plan is not for private tables",

@@ -3,6 +3,7 @@
 //! in which a node gets it, must be the same for both.
 
 mod refusal;
+mod unheard;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use datafusion::{
         Optimizer, OptimizerContext, OptimizerRule,
         decorrelate_lateral_join::DecorrelateLateralJoin,
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        eliminate_cross_join::EliminateCrossJoin,
         extract_equijoin_predicate::ExtractEquijoinPredicate,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
         rewrite_set_comparison::RewriteSetComparison,
@@ -23,6 +25,7 @@ use datafusion::{
 };
 
 pub use refusal::{first_line, innermost, refusal};
+pub use unheard::refuse_unheard;
 
 /// The name that all tables are under.
 pub const CATALOG: &str = "skerry";
@@ -63,6 +66,8 @@ pub fn rewrite(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
+        // `FROM a, b WHERE a.x = b.x` is a join on x.
+        Arc::new(EliminateCrossJoin::new()),
     ];
     // Without a start time `now()` stays what it is, for the nodes to refuse.
     let context = OptimizerContext::new_with_config_options(Arc::clone(state.config_options()))

@@ -289,11 +289,23 @@ cuts! {
       Released: 0
     -- 0
     Aggregate: groupBy=[[p.sex]], aggr=[[sum(v.cost)]]
-      Inner Join: Using p.person_id = v.person_id
+      Inner Join: p.person_id = v.person_id
         SubqueryAlias: p
           TableScan: patients
         SubqueryAlias: v
           TableScan: visits
+    "#;
+    comma_join: "SELECT p.sex, COUNT(*) FROM patients p, visits v WHERE p.person_id = v.person_id AND v.cost > 1 GROUP BY p.sex" => @r#"
+    Projection: p.sex, count(Int64(1)) AS count(*)
+      Released: 0
+    -- 0
+    Aggregate: groupBy=[[p.sex]], aggr=[[count(Int64(1))]]
+      Filter: v.cost > Float64(1)
+        Inner Join: p.person_id = v.person_id
+          SubqueryAlias: p
+            TableScan: patients
+          SubqueryAlias: v
+            TableScan: visits
     "#;
     per_person_then_region: "SELECT region, AVG(n) FROM (SELECT region, person_id, COUNT(*) n FROM visits GROUP BY region, person_id) t GROUP BY region" => @r#"
     Projection: t.region, avg(t.n)
@@ -352,6 +364,10 @@ cuts! {
     ambiguous: "SELECT region, COUNT(*) FROM visits v JOIN patients p USING (person_id) GROUP BY region" => @r#"
     unknown_column: the column `region` is in more than one table here
     Write the table's name or alias before it.
+    "#;
+    sampled: "SELECT COUNT(*) FROM visits TABLESAMPLE SYSTEM (10)" => @r#"
+    unsupported: TABLESAMPLE is not taken into account here, so it can't be asked
+    Ask for all rows: a smaller sample would have more noise, not less.
     "#;
     file: "SELECT COUNT(*) FROM 'some/file.parquet'" => @r#"
     unknown_table: there is no table `some/file.parquet`
