@@ -72,11 +72,15 @@ impl Catalogue {
                 conflicts.insert(name, conflict);
                 continue;
             }
-            let columns: Vec<(String, DataType)> = draft
+            let mut columns: Vec<(String, DataType)> = draft
                 .columns
                 .into_iter()
                 .map(|(name, data_type, _)| (name, data_type))
                 .collect();
+            // A node gives every table its region; the coordinator's copy tells them apart itself.
+            if draft.unit.is_none() && local.get(&name).is_some_and(tells_regions_apart) {
+                columns.push((REGION.to_owned(), DataType::Text));
+            }
             let table = FederatedTable {
                 schema: federated_table::schema(&columns, draft.unit.as_deref()),
                 unit: draft.unit,
@@ -182,6 +186,13 @@ impl Draft {
         }
         self.regions.insert(region.clone());
     }
+}
+
+/// Whether a public table of the coordinator says of each row which region it is of.
+fn tells_regions_apart(own: &Arc<dyn TableProvider>) -> bool {
+    own.schema()
+        .field_with_name(REGION)
+        .is_ok_and(|field| *field.data_type() == federated_table::arrow_type(DataType::Text))
 }
 
 /// Why the coordinator's copy of a public table can't stand for the regions'.
@@ -317,6 +328,29 @@ pub(crate) mod tests {
             @"person:Int64:false site:Utf8:true region:Utf8:false"
         );
         assert_eq!(both.tables["visits"].regions.len(), 2);
+    }
+
+    #[test]
+    fn a_public_table_has_its_region_where_the_coordinator_can_tell() {
+        use DataType::{Integer, Text};
+        let beds = || vec![table("beds", "", &[("n", Integer)])];
+        for (own, columns) in [
+            (vec![("region", Text), ("n", Integer)], "n region"),
+            (vec![("n", Integer)], "n"),
+        ] {
+            let own: Vec<(String, DataType)> =
+                own.iter().map(|(n, t)| ((*n).to_owned(), *t)).collect();
+            let schema = federated_table::schema(&own, None);
+            let own = datafusion::datasource::MemTable::try_new(schema, vec![vec![]]);
+            let own: Arc<dyn TableProvider> = Arc::new(own.expect("table"));
+            let all = Catalogue::new(
+                vec![catalogue("a", beds()), catalogue("b", beds())],
+                &BTreeMap::from([("beds".to_owned(), own)]),
+            );
+            let fields = all.tables["beds"].schema.fields();
+            let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+            assert_eq!(names.join(" "), columns);
+        }
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub(crate) struct FederatedTable {
     pub name: String,
     /// The privacy unit's column; nothing for a public table.
     pub unit: Option<String>,
-    /// Columns in order; a private table has `region` last.
+    /// Columns in order; a private table has `region` last, and so has a public one of which the
+    /// coordinator has a copy with it.
     pub schema: SchemaRef,
     /// Who has it.
     pub regions: BTreeSet<RegionId>,
