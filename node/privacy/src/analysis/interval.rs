@@ -270,7 +270,8 @@ fn call(function: &Function, parts: &[Interval], of_first: Option<DataType>) -> 
         .narrow_high(literal_ceiling(parts)),
         Function::NullIf => first,
         Function::Same => Interval::new(0.0, 1.0),
-        Function::Length => Interval::new(0.0, f64::INFINITY),
+        // Never negative; the upper end only says that no integer wraps, and is too far to sum to.
+        Function::Length => Interval::new(0.0, f64::from(2).powi(62)),
         Function::DatePart(unit) => match unit {
             DateUnit::Year => of_days(days(first, of_first), |day| date::part(*unit, day))
                 .unwrap_or(Interval::new(1.0, 9_999.0)),

@@ -4,7 +4,7 @@ use datafusion::{
     common::{JoinType, NullEquality},
     logical_expr as logical,
 };
-use skerry_privacy::question::{Comparison, Expression, JoinKind, Relation};
+use skerry_privacy::question::{Comparison, Expression, Function, JoinKind, Relation};
 use skerry_proto::{ErrorCode, Refusal};
 
 use super::{Lowering, Part, PartColumn, Scope, unsupported};
@@ -14,14 +14,14 @@ type Pairs = Vec<(Expression, Expression)>;
 
 impl Lowering<'_> {
     pub(super) fn join(&self, join: &logical::Join) -> Result<Part, Refusal> {
-        if join.null_equality == NullEquality::NullEqualsNull {
+        let left = self.relation(&join.left)?;
+        let right = self.relation(&join.right)?;
+        if join.null_equality == NullEquality::NullEqualsNull && !(left.private && right.private) {
             return Err(unsupported(
-                "a join in which NULL equals NULL",
+                "a join with a public table in which NULL equals NULL",
                 "join with =",
             ));
         }
-        let left = self.relation(&join.left)?;
-        let right = self.relation(&join.right)?;
         let left_scope = Scope {
             schema: join.left.schema(),
             columns: &left.columns,
@@ -108,10 +108,18 @@ fn private(
     let mut conditions: Vec<Expression> = others
         .into_iter()
         .map(|(a, b)| {
-            Ok(Expression::Compare {
-                operator: Comparison::Equal,
-                left: Box::new(a),
-                right: Box::new(shifted(&b, offset)?),
+            let b = shifted(&b, offset)?;
+            Ok(match join.null_equality {
+                NullEquality::NullEqualsNothing => Expression::Compare {
+                    operator: Comparison::Equal,
+                    left: Box::new(a),
+                    right: Box::new(b),
+                },
+                // INTERSECT and EXCEPT. The unit itself is never NULL.
+                NullEquality::NullEqualsNull => Expression::Call {
+                    function: Function::Same,
+                    arguments: vec![a, b],
+                },
             })
         })
         .collect::<Result<_, Refusal>>()?;
