@@ -18,6 +18,7 @@ mod documents;
 mod hostile_plans;
 mod randhie;
 mod sites;
+mod sql;
 mod support;
 mod twins;
 mod wire;
