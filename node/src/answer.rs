@@ -190,8 +190,7 @@ pub(crate) fn catalogue(node: &Node) -> wire::Catalogue {
         tables: node
             .catalogue
             .policy()
-            .tables
-            .iter()
+            .offered()
             .map(|(name, policy)| table(name, policy))
             .collect(),
         policy_hash: node.policy_hash.to_vec(),

@@ -3,6 +3,10 @@
 //! Of private files only the schema is read here. Public tables are read whole, since their rows
 //! are part of the policy.
 
+#[cfg(test)]
+mod tests;
+mod view;
+
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use datafusion::{
@@ -15,7 +19,7 @@ use datafusion::{
     prelude::{CsvReadOptions, ParquetReadOptions, SessionContext},
 };
 use skerry_privacy::policy::{ColumnPolicy, Domain, Ownership, Policy, TablePolicy};
-use skerry_proto::{DataType, RegionId, Value};
+use skerry_proto::{DataType, Refusal, RegionId, Value};
 
 use crate::{
     config::{self, ColumnConfig, NodeConfig, TableConfig},
@@ -49,6 +53,14 @@ pub enum CatalogueError {
         /// What doesn't fit, and what to write instead.
         message: String,
     },
+    /// A view that can't be planned, or whose declarations don't fit what its SQL gives.
+    #[error("view {view}: {refusal}")]
+    View {
+        /// The view.
+        view: String,
+        /// What doesn't fit, and what to write instead.
+        refusal: Refusal,
+    },
 }
 
 /// What a node offers.
@@ -72,6 +84,21 @@ impl Catalogue {
     /// # Errors
     /// If a file can't be read, or a declaration doesn't fit its file.
     pub async fn open(
+        config: &NodeConfig,
+        context: &SessionContext,
+    ) -> Result<Self, CatalogueError> {
+        let mut catalogue = Self::open_tables(config, context).await?;
+        for view in &config.views {
+            catalogue.open_view(view).await?;
+        }
+        Ok(catalogue)
+    }
+
+    /// Opens the tables of a configuration, and no views.
+    ///
+    /// # Errors
+    /// If a file can't be read, or a declaration doesn't fit its file.
+    pub async fn open_tables(
         config: &NodeConfig,
         context: &SessionContext,
     ) -> Result<Self, CatalogueError> {
@@ -133,16 +160,7 @@ impl Catalogue {
             .iter()
             .map(|column| {
                 let data_type = type_of(column, &schema).map_err(refused)?;
-                let domain = column
-                    .domain
-                    .typed(data_type)
-                    .map_err(|reason| refused(format!("column {}: {reason}", column.name)))?;
-                Ok(ColumnPolicy {
-                    name: column.name.clone(),
-                    data_type,
-                    domain: self.domain(domain, data_type).map_err(refused)?,
-                    nulls: column.nulls,
-                })
+                self.declared(column, data_type).map_err(refused)
             })
             .collect::<Result<Vec<_>, CatalogueError>>()?;
         let Some(unit) = &table.unit else {
@@ -242,8 +260,25 @@ impl Catalogue {
         policy: TablePolicy,
         provider: Arc<dyn TableProvider>,
     ) {
+        if table.hidden {
+            self.policy.hidden.insert(table.name.clone());
+        }
         self.policy.tables.insert(table.name.clone(), policy);
         self.providers.insert(table.name.clone(), provider);
+    }
+
+    /// What the owner declares of a column of that type.
+    fn declared(&self, column: &ColumnConfig, data_type: DataType) -> Result<ColumnPolicy, String> {
+        let domain = column
+            .domain
+            .typed(data_type)
+            .map_err(|reason| format!("column {}: {reason}", column.name))?;
+        Ok(ColumnPolicy {
+            name: column.name.clone(),
+            data_type,
+            domain: self.domain(domain, data_type)?,
+            nulls: column.nulls,
+        })
     }
 
     fn domain(&self, domain: config::Domain, data_type: DataType) -> Result<Domain, String> {

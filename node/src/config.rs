@@ -5,6 +5,7 @@
 
 mod check;
 mod check_column;
+mod check_view;
 mod domain;
 mod file;
 
@@ -45,6 +46,8 @@ pub struct NodeConfig {
     pub answers: AnswersConfig,
     /// The tables, in the file's order.
     pub tables: Vec<TableConfig>,
+    /// Views over them, in the file's order: each may name those before it.
+    pub views: Vec<ViewConfig>,
 }
 
 /// What may be spent over the data's life.
@@ -102,6 +105,23 @@ pub struct TableConfig {
     pub path: PathBuf,
     /// What makes it private; nothing: the table is public.
     pub unit: Option<UnitConfig>,
+    /// Whether only views may name it.
+    pub hidden: bool,
+    /// The columns that are there, in the file's order.
+    pub columns: Vec<ColumnConfig>,
+}
+
+/// A view: rows of the owner's tables under names that a federation has in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewConfig {
+    /// As SQL names it.
+    pub name: String,
+    /// One SELECT over tables, and over views before this one.
+    pub sql: String,
+    /// Rows that one person has at most, where that is fewer than follow from the tables.
+    pub max_rows: Option<u64>,
+    /// Whether only later views may name it.
+    pub hidden: bool,
     /// The columns that are there, in the file's order.
     pub columns: Vec<ColumnConfig>,
 }
@@ -142,6 +162,12 @@ impl NodeConfig {
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);
         check::node(source, file, source.parse()?)
+    }
+
+    /// A view by its name.
+    #[must_use]
+    pub fn view(&self, name: &str) -> Option<&ViewConfig> {
+        self.views.iter().find(|view| view.name == name)
     }
 
     /// A table by its name.

@@ -19,6 +19,8 @@ pub const GROUPS: usize = 100_000;
 pub const PATTERN_LENGTH: usize = 256;
 /// Parts that lowering may add to a plan's own where it has to say a part twice.
 pub const REPEATED_PARTS: usize = 20_000;
+/// How often one question names views: each time stands for the view's whole definition.
+pub const VIEWS: usize = 64;
 /// Aggregates of one frontier.
 pub const AGGREGATES: usize = 64;
 /// Bytes of one message, of either side. A vector of `CELLS` cells fits.

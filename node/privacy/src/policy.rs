@@ -1,16 +1,32 @@
 //! The owner's policy: what is there, and what is public about it. Default is deny: a table or
 //! column that the policy doesn't name doesn't exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use skerry_proto::{DataType, Value};
+
+use crate::question::Relation;
 
 /// All tables of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// By name.
+    /// Tables, by name.
     pub tables: BTreeMap<String, TablePolicy>,
+    /// Views of private tables, by name; none has the name of a table.
+    pub views: BTreeMap<String, View>,
+    /// Tables and views that no question may name, only views.
+    pub hidden: BTreeSet<String>,
+}
+
+/// A private table whose rows are a relation over others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Takes the view's place in a question. Its columns are those of `announced`, in order.
+    pub relation: Relation,
+    /// The view as a table: what those who ask are told of it.
+    pub announced: TablePolicy,
 }
 
 /// One table.
@@ -40,7 +56,7 @@ pub enum Ownership {
 }
 
 /// One column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ColumnPolicy {
     /// Name.
     pub name: String,
@@ -54,7 +70,7 @@ pub struct ColumnPolicy {
 }
 
 /// What is public about a column's values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub enum Domain {
     /// Nothing.
     Unknown,
@@ -66,6 +82,25 @@ pub enum Domain {
 }
 
 impl Policy {
+    /// A table's or a view's columns and owner, hidden ones too.
+    #[must_use]
+    pub fn columns_of(&self, name: &str) -> Option<&TablePolicy> {
+        let view = || self.views.get(name).map(|view| &view.announced);
+        self.tables.get(name).or_else(view)
+    }
+
+    /// What questions may name: tables and views that aren't hidden.
+    pub fn offered(&self) -> impl Iterator<Item = (&String, &TablePolicy)> {
+        let views = self
+            .views
+            .iter()
+            .map(|(name, view)| (name, &view.announced));
+        self.tables
+            .iter()
+            .chain(views)
+            .filter(|(name, _)| !self.hidden.contains(*name))
+    }
+
     /// SHA-256 over the whole policy.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {

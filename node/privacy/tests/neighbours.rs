@@ -109,6 +109,7 @@ fn policy(max_rows: u64) -> Policy {
             ),
             ("codes".to_owned(), public),
         ]),
+        ..Policy::default()
     }
 }
 
@@ -207,6 +208,19 @@ fn rows(relation: &Relation, data: &Data) -> Vec<(i64, Row)> {
             joined
         }
         Relation::Union { inputs } => inputs.iter().flat_map(|input| rows(input, data)).collect(),
+        Relation::Declared { input, columns, .. } => rows(input, data)
+            .into_iter()
+            .map(|(id, row)| {
+                let kept =
+                    row.into_iter()
+                        .zip(columns)
+                        .map(|(value, column)| match &column.domain {
+                            Domain::Values(values) if !values.contains(&value) => Value::Null,
+                            Domain::Values(_) | Domain::Range(..) | Domain::Unknown => value,
+                        });
+                (id, kept.collect())
+            })
+            .collect(),
         Relation::PerPerson {
             input,
             keys,
@@ -234,6 +248,7 @@ fn relation_width(relation: &Relation) -> usize {
         Relation::Project { columns, .. } => columns.len(),
         Relation::Filter { input, .. } => relation_width(input),
         Relation::Semi { left, .. } => relation_width(left),
+        Relation::Declared { columns, .. } => columns.len(),
         Relation::Join { left, right, .. } => relation_width(left) + relation_width(right),
         Relation::JoinPublic {
             private, public, ..
@@ -327,8 +342,38 @@ fn table(name: &str, columns: &[&str]) -> Relation {
     }
 }
 
-/// Relations with columns (id, text with public values, number with a range).
-fn any_relation() -> impl Strategy<Value = Relation> {
+/// A view with declarations that data break, or with such as they keep.
+fn view(input: Relation, kept: bool, max_rows: u64, listed: bool) -> Relation {
+    let values = Domain::Values(vec![Value::Text("a".into()), Value::Text("x".into())]);
+    let (most, end) = if kept {
+        (1 << 20, 1e6)
+    } else {
+        (max_rows, 20.0)
+    };
+    Relation::Declared {
+        input: input.into(),
+        columns: vec![
+            column("id", DataType::Integer, Domain::Unknown, true),
+            column(
+                "word",
+                DataType::Text,
+                if listed { values } else { Domain::Unknown },
+                listed,
+            ),
+            column(
+                "number",
+                DataType::Float,
+                Domain::Range(Value::Float(-end), Value::Float(end)),
+                true,
+            ),
+        ],
+        max_rows_per_unit: most,
+    }
+}
+
+/// Relations with columns (id, text with public values, number with a range). Their views'
+/// declarations are true if `kept`.
+fn any_relation(kept: bool) -> impl Strategy<Value = Relation> {
     let persons = table("persons", &["id", "place", "age"]);
     let age_as_float = Relation::Project {
         input: persons.into(),
@@ -345,7 +390,7 @@ fn any_relation() -> impl Strategy<Value = Relation> {
         Just(age_as_float),
         Just(table("visits", &["id", "kind", "cost"])),
     ];
-    leaf.prop_recursive(3, 8, 2, |inner| {
+    leaf.prop_recursive(3, 8, 2, move |inner| {
         let first_three = |relation: Relation| Relation::Project {
             input: relation.into(),
             columns: (0..3).map(Expression::Column).collect(),
@@ -390,6 +435,8 @@ fn any_relation() -> impl Strategy<Value = Relation> {
                     on: vec![(Expression::Column(1), Expression::Column(0))],
                     condition: None,
                 })),
+            (inner.clone(), 1u64..4, any::<bool>())
+                .prop_map(move |(input, rows, listed)| view(input, kept, rows, listed)),
             inner.prop_map(|input| Relation::PerPerson {
                 input: input.into(),
                 keys: vec![Expression::Column(0), Expression::Column(1)],
@@ -402,7 +449,7 @@ fn any_relation() -> impl Strategy<Value = Relation> {
     })
 }
 
-fn any_query() -> impl Strategy<Value = Query> {
+fn any_query(kept: bool) -> impl Strategy<Value = Query> {
     let band = Expression::Case {
         branches: vec![(
             compare(Comparison::Equal, Expression::Column(1), text("a")),
@@ -453,7 +500,7 @@ fn any_query() -> impl Strategy<Value = Query> {
         Just(Aggregate::Average(Expression::Column(2))),
     ];
     (
-        any_relation(),
+        any_relation(kept),
         keys,
         proptest::collection::vec(aggregate, 1..4),
     )
@@ -509,7 +556,7 @@ proptest! {
 
     #[test]
     fn removing_one_person_moves_the_vector_by_at_most_the_sensitivity(
-        query in any_query(), data in any_data(), who in 1i64..5, max_rows in 1u64..6,
+        query in any_query(false), data in any_data(), who in 1i64..5, max_rows in 1u64..6,
         gaussian: bool,
     ) {
         let request = Request {
@@ -539,7 +586,7 @@ proptest! {
     /// claimed norm is wide enough, and so is the image of the keys.
     #[test]
     fn honest_persons_are_not_clipped(
-        query in any_query(),
+        query in any_query(true),
         visits in proptest::collection::vec((1i64..5, "[xy]", -50.0..200.0f64), 0..14),
         max_rows in 1u64..6,
     ) {

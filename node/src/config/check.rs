@@ -1,7 +1,7 @@
 //! From the file's shape to a configuration that can be relied on.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,9 +10,13 @@ use skerry_proto::{Delta, Epsilon};
 use toml::Spanned;
 
 use super::{
-    AllowanceConfig, AnswersConfig, BudgetConfig, ConfigError, LimitsConfig, NodeConfig, Source,
-    TableConfig, TlsConfig, UnitConfig, check_column::checked_column, file, suggest,
+    AllowanceConfig, AnswersConfig, BudgetConfig, ColumnConfig, ConfigError, LimitsConfig,
+    NodeConfig, Source, TableConfig, TlsConfig, UnitConfig, check_column::checked_column,
+    check_view, file, suggest,
 };
+
+/// Declarations of columns, by name.
+type Columns = BTreeMap<Spanned<String>, file::Column>;
 
 const DEFAULT_MEMORY_MIB: u64 = 1024;
 const LEAST_MEMORY_MIB: u64 = 64;
@@ -21,7 +25,7 @@ const MOST_CONCURRENT: usize = 1024;
 /// An hour: what is longer is a typing mistake.
 const LONGEST_GRID_MS: u64 = 3_600_000;
 /// Far above what one person has; what is more is a typing mistake.
-const MOST_ROWS: u64 = 1_000_000_000;
+pub(super) const MOST_ROWS: u64 = 1_000_000_000;
 
 /// Checks a node's file. `path` is where relative paths start from.
 pub fn node(source: Source<'_>, path: &Path, file: file::Node) -> Result<NodeConfig, ConfigError> {
@@ -60,7 +64,20 @@ pub fn node(source: Source<'_>, path: &Path, file: file::Node) -> Result<NodeCon
         tables.push(table);
     }
     for declared in &file.tables {
-        sources_of_values(source, declared.get_ref(), &tables)?;
+        sources_of_values(source, &declared.get_ref().columns, &tables)?;
+    }
+    let mut views = Vec::with_capacity(file.views.len());
+    for declared in &file.views {
+        let view = check_view::view(source, declared)?;
+        if !names.insert(view.name.to_lowercase()) {
+            return Err(source.error(
+                declared.name.span(),
+                format!("a second table or view `{}`", view.name),
+                "",
+            ));
+        }
+        sources_of_values(source, &declared.columns, &tables)?;
+        views.push(view);
     }
     Ok(NodeConfig {
         file: path.to_owned(),
@@ -77,6 +94,7 @@ pub fn node(source: Source<'_>, path: &Path, file: file::Node) -> Result<NodeCon
         limits: limits(source, &file.limits)?,
         answers: answers(source, &file.answers)?,
         tables,
+        views,
     })
 }
 
@@ -158,7 +176,7 @@ fn answers(source: Source<'_>, file: &file::Answers) -> Result<AnswersConfig, Co
     })
 }
 
-fn within<T: Copy + PartialOrd + std::fmt::Display>(
+pub(super) fn within<T: Copy + PartialOrd + std::fmt::Display>(
     source: Source<'_>,
     key: &str,
     declared: Option<&Spanned<T>>,
@@ -186,25 +204,9 @@ fn table(
     declared: &Spanned<file::Table>,
 ) -> Result<TableConfig, ConfigError> {
     let file = declared.get_ref();
-    let name = file.name.get_ref();
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic());
-    let only = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !(starts && only && name.len() <= 64) {
-        return Err(source.error(
-            file.name.span(),
-            "not a table's name",
-            "use up to 64 letters, digits and `_`, starting with a letter",
-        ));
-    }
+    let name = checked_name(source, &file.name)?;
     if file.path == PathBuf::new() {
         return Err(source.error(declared.span(), format!("table `{name}` has no path"), ""));
-    }
-    if file.columns.is_empty() {
-        return Err(source.error(
-            file.name.span(),
-            format!("table `{name}` has no columns"),
-            "name them under [table.columns]; what is not named is not there",
-        ));
     }
     let unit = match (&file.unit, &file.max_rows_per_unit) {
         (None, None) => None,
@@ -227,29 +229,77 @@ fn table(
             max_rows: within(source, "max_rows_per_unit", Some(rows), 1, 1..=MOST_ROWS)?,
         }),
     };
-    let mut columns = Vec::with_capacity(file.columns.len());
-    // The map is sorted by name; the owner's order is that of the file.
-    let mut declared: Vec<_> = file.columns.iter().collect();
-    declared.sort_by_key(|(name, _)| name.span().start);
-    for (name, column) in declared {
-        let is_unit = unit
-            .as_ref()
-            .is_some_and(|unit| unit.column == *name.get_ref());
-        columns.push(checked_column(source, name, column, is_unit)?);
-        if unit.is_some() && name.get_ref().eq_ignore_ascii_case("region") {
-            return Err(source.error(
-                name.span(),
-                "`region` is a column of every private table already: the node's own region",
-                "leave it out, or rename it in the data",
-            ));
-        }
+    let unit_name = unit.as_ref().map(|unit| unit.column.as_str());
+    let columns = checked_columns(source, &file.name, &file.columns, unit_name)?;
+    if let (Some(_), Some(region)) = (&unit, region_column(&file.columns)) {
+        return Err(own_region(source, region));
     }
     Ok(TableConfig {
-        name: name.clone(),
+        name,
         path: folder.join(&file.path),
         unit,
+        hidden: file.hidden,
         columns,
     })
+}
+
+/// A table's or a view's name.
+pub(super) fn checked_name(
+    source: Source<'_>,
+    name: &Spanned<String>,
+) -> Result<String, ConfigError> {
+    let text = name.get_ref();
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    let only = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if starts && only && text.len() <= 64 {
+        Ok(text.clone())
+    } else {
+        Err(source.error(
+            name.span(),
+            "not a table's name",
+            "use up to 64 letters, digits and `_`, starting with a letter",
+        ))
+    }
+}
+
+/// The columns of a table or a view, at least one, in the owner's order.
+pub(super) fn checked_columns(
+    source: Source<'_>,
+    name: &Spanned<String>,
+    columns: &Columns,
+    unit: Option<&str>,
+) -> Result<Vec<ColumnConfig>, ConfigError> {
+    if columns.is_empty() {
+        return Err(source.error(
+            name.span(),
+            format!("`{}` has no columns", name.get_ref()),
+            "name them under [table.columns] or [view.columns]; what is not named is not there",
+        ));
+    }
+    // The map is sorted by name; the owner's order is that of the file.
+    let mut declared: Vec<_> = columns.iter().collect();
+    declared.sort_by_key(|(name, _)| name.span().start);
+    declared
+        .into_iter()
+        .map(|(name, column)| {
+            let is_unit = unit == Some(name.get_ref());
+            checked_column(source, name, column, is_unit)
+        })
+        .collect()
+}
+
+pub(super) fn region_column(columns: &Columns) -> Option<&Spanned<String>> {
+    columns
+        .keys()
+        .find(|name| name.get_ref().eq_ignore_ascii_case("region"))
+}
+
+pub(super) fn own_region(source: Source<'_>, name: &Spanned<String>) -> ConfigError {
+    source.error(
+        name.span(),
+        "`region` is a column of every private table already: the node's own region",
+        "leave it out, or rename it in the data",
+    )
 }
 
 fn unit_column(
@@ -279,10 +329,10 @@ fn unit_column(
 /// `values_from` names a public table of this file, and a column that is there.
 fn sources_of_values(
     source: Source<'_>,
-    file: &file::Table,
+    columns: &Columns,
     tables: &[TableConfig],
 ) -> Result<(), ConfigError> {
-    for column in file.columns.values() {
+    for column in columns.values() {
         let Some(from) = &column.values_from else {
             continue;
         };

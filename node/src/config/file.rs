@@ -22,6 +22,8 @@ pub struct Node {
     pub answers: Answers,
     #[serde(default, rename = "table")]
     pub tables: Vec<Spanned<Table>>,
+    #[serde(default, rename = "view")]
+    pub views: Vec<View>,
 }
 
 fn default_ledger() -> PathBuf {
@@ -83,6 +85,20 @@ pub struct Table {
     pub path: PathBuf,
     pub unit: Option<Spanned<String>>,
     pub max_rows_per_unit: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub hidden: bool,
+    #[serde(default)]
+    pub columns: BTreeMap<Spanned<String>, Column>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a view's declaration")]
+pub struct View {
+    pub name: Spanned<String>,
+    pub sql: Spanned<String>,
+    pub max_rows_per_unit: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub hidden: bool,
     #[serde(default)]
     pub columns: BTreeMap<Spanned<String>, Column>,
 }

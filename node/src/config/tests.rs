@@ -34,6 +34,15 @@ path = "/data/places/*.csv"
 
 [table.columns]
 code = {}
+
+[[view]]
+name = "contacts"
+sql = "SELECT person_id AS patient_id, diagnosis AS code FROM visits"
+max_rows_per_unit = 4
+
+[view.columns]
+patient_id = {}
+code       = { values = ["A", "B"] }
 "#;
 
 fn parse(text: &str) -> Result<NodeConfig, String> {
@@ -82,6 +91,11 @@ fn reads_the_sample() {
             high: Value::Float(100.5)
         }
     );
+    let view = config.view("contacts").unwrap();
+    assert!(view.sql.starts_with("SELECT person_id"));
+    assert_eq!(view.max_rows, Some(4));
+    let names: Vec<&str> = view.columns.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["patient_id", "code"]);
     let places = config.table("places").unwrap();
     assert_eq!(places.path, Path::new("/data/places/*.csv"));
     assert!(!places.is_private());
@@ -165,6 +179,47 @@ fn refuses_what_cannot_be_meant() {
         ("places.code", "visits.diagnosis", "is private"),
         ("name = \"places\"", "name = \"Visits\"", "a second table"),
         ("name = \"places\"", "name = \"a/b\"", "not a table's name"),
+        (
+            "name = \"contacts\"",
+            "name = \"Places\"",
+            "a second table or view",
+        ),
+        (
+            "name = \"contacts\"",
+            "name = \"a b\"",
+            "not a table's name",
+        ),
+        ("sql = \"SELECT", "query = \"SELECT", "unknown key `query`"),
+        (
+            "sql = \"SELECT person_id AS patient_id, diagnosis AS code FROM visits\"",
+            "sql = \" \"",
+            "needs a SELECT",
+        ),
+        (
+            "max_rows_per_unit = 4",
+            "max_rows_per_unit = 0",
+            "must be from 1",
+        ),
+        (
+            "max_rows_per_unit = 4",
+            "path = \"x.parquet\"",
+            "unknown key `path`",
+        ),
+        (
+            "code       = {",
+            "region     = {",
+            "column of every private table",
+        ),
+        (
+            "{ values = [\"A\", \"B\"] }",
+            "{ values_from = \"visits.site\" }",
+            "is private",
+        ),
+        (
+            "[view.columns]\npatient_id = {}\ncode       = { values = [\"A\", \"B\"] }\n",
+            "",
+            "has no columns",
+        ),
         (
             "region = \"norrbotten\"",
             "region = \"../x\"",

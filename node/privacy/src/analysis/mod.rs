@@ -1,6 +1,7 @@
 //! From a question and the owner's policy to a quote: which groups, which measures, how much one
 //! person can contribute, which noise. No data are read.
 
+mod declared;
 mod image;
 pub mod interval;
 pub mod measure;
@@ -27,6 +28,9 @@ use crate::{
     policy::Policy,
     question::{Aggregate, Expression, Query},
 };
+
+pub use declared::{Known, KnownColumn, known};
+pub use public::rows as public_rows;
 
 /// What a requester asks for beside the question. All of it narrows or worsens the answer; none
 /// of it can widen what the policy allows.

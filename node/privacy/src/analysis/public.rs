@@ -58,6 +58,7 @@ pub fn rows(relation: &Relation, policy: &Policy) -> Result<Vec<Vec<Value>>, Ref
         Relation::Join { .. }
         | Relation::JoinPublic { .. }
         | Relation::Semi { .. }
+        | Relation::Declared { .. }
         | Relation::PerPerson { .. } => Err(refused()),
     }
 }

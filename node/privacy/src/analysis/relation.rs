@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use skerry_proto::{DataType, ErrorCode, Refusal, Value};
 
 use super::{
+    declared::declare,
     image::{Images, Source},
     interval::{Interval, narrow_by, number},
     nulls::known_where_true,
@@ -126,6 +127,14 @@ pub fn shape(relation: &Relation, policy: &Policy, images: &mut Images) -> Resul
             Ok(left)
         }
         Relation::Union { inputs } => union(inputs, policy, images),
+        Relation::Declared {
+            input,
+            columns,
+            max_rows_per_unit,
+        } => {
+            let input = shape(input, policy, images)?;
+            declare(input, columns, *max_rows_per_unit, images)?.settle()
+        }
         Relation::PerPerson {
             input,
             keys,
@@ -163,14 +172,7 @@ fn table_shape(
             (_, Ownership::Public { rows }) => {
                 hull_of(rows.iter().filter_map(|row| row.get(index)))
             }
-            (Domain::Unknown, Ownership::Private { .. }) => Interval::ALL,
-            (Domain::Range(low, high), Ownership::Private { .. }) => {
-                match (number(low), number(high)) {
-                    (Some(low), Some(high)) => Interval::new(low, high),
-                    (_, _) => Interval::ALL,
-                }
-            }
-            (Domain::Values(values), Ownership::Private { .. }) => hull_of(values.iter()),
+            (domain, Ownership::Private { .. }) => of_domain(domain),
         };
         let symbol = match &table.ownership {
             Ownership::Public { .. } => None,
@@ -201,6 +203,18 @@ fn table_shape(
         rows_per_person,
         constraints: vec![],
     })
+}
+
+/// The numbers that a declaration allows.
+pub(super) fn of_domain(domain: &Domain) -> Interval {
+    match domain {
+        Domain::Unknown => Interval::ALL,
+        Domain::Range(low, high) => match (number(low), number(high)) {
+            (Some(low), Some(high)) => Interval::new(low, high),
+            (_, _) => Interval::ALL,
+        },
+        Domain::Values(values) => hull_of(values.iter()),
+    }
 }
 
 fn hull_of<'a>(values: impl Iterator<Item = &'a Value>) -> Interval {

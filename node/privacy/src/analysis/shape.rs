@@ -83,6 +83,22 @@ impl Shape {
         self.all_columns(expression, |column| column.of_person)
     }
 
+    /// Whether the expression is the privacy unit: its column, or a number of it written as a text,
+    /// which tells persons apart as the number does.
+    fn is_unit(&self, expression: &Expression) -> bool {
+        let column = |expression: &Expression| match expression {
+            Expression::Column(index) => self.columns.get(*index).filter(|column| column.unit),
+            _ => None,
+        };
+        match expression {
+            Expression::Cast { value, to } => {
+                *to == DataType::Text
+                    && column(value).is_some_and(|column| column.data_type == DataType::Integer)
+            }
+            own => column(own).is_some(),
+        }
+    }
+
     /// Whether the expression names the privacy unit.
     #[must_use]
     pub fn names_unit(&self, expression: &Expression) -> bool {
@@ -112,8 +128,7 @@ impl Shape {
             nulls: self.may_be_null(expression),
             symbol: self.public_symbol(expression, images),
             of_person: self.is_of_person(expression),
-            unit: matches!(expression, Expression::Column(index)
-                if self.columns.get(*index).is_some_and(|column| column.unit)),
+            unit: self.is_unit(expression),
         })
     }
 

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::Expression;
+use crate::policy::ColumnPolicy;
 
 /// One frontier: an aggregate over persons, and everything below it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -128,6 +129,17 @@ pub enum Relation {
     Union {
         /// Two or more.
         inputs: Vec<Relation>,
+    },
+    /// Rows of a private relation under the owner's own declarations, as those of a table: a value
+    /// that isn't listed is NULL. Ranges and rows a person narrow what is known for accuracy, and
+    /// are not believed for privacy. Columns: the input's.
+    Declared {
+        /// Private.
+        input: Box<Relation>,
+        /// One for each column of the input, of its type.
+        columns: Vec<ColumnPolicy>,
+        /// Rows that a person has, at most.
+        max_rows_per_unit: u64,
     },
     /// One row for each person and key. Columns: keys, then aggregates.
     PerPerson {

@@ -55,8 +55,7 @@ pub fn decode(
 ) -> Result<LogicalPlan, Refusal> {
     let codec = PolicyCodec {
         tables: policy
-            .tables
-            .iter()
+            .offered()
             .map(|(name, table)| (name.clone(), table_schema(table)))
             .collect(),
     };
@@ -188,7 +187,6 @@ pub(crate) fn encode(plan: &LogicalPlan) -> Vec<u8> {
 }
 
 /// A table that can be planned with.
-#[cfg(test)]
 pub(crate) fn named_table(name: &str, table: &TablePolicy) -> Arc<dyn TableProvider> {
     Arc::new(NamedTable {
         name: name.to_owned(),

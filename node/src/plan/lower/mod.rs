@@ -7,6 +7,7 @@ mod aggregate;
 mod decode;
 mod expression;
 mod join;
+mod scan;
 mod types;
 
 use std::cell::Cell;
@@ -17,14 +18,15 @@ use datafusion::{
 };
 use skerry_privacy::{
     analysis::Wording,
-    policy::{Ownership, Policy},
+    policy::Policy,
     question::{Expression, Query, Relation},
 };
-use skerry_proto::{DataType, ErrorCode, Refusal, RegionId, Value, limit};
+use skerry_proto::{DataType, ErrorCode, Refusal, RegionId, limit};
 
-pub use decode::{REGION_COLUMN, decode, table_schema};
 #[cfg(test)]
-pub(crate) use decode::{encode, named_table};
+pub(crate) use decode::encode;
+pub(crate) use decode::named_table;
+pub use decode::{REGION_COLUMN, decode, table_schema};
 pub(crate) use types::{engine_type, plain_type, plain_value, scalar};
 
 /// A question in its closed form, and how its parts were written.
@@ -48,12 +50,52 @@ pub fn lower(plan: &LogicalPlan, policy: &Policy, region: &RegionId) -> Result<L
             "ask for COUNT, SUM or AVG",
         ));
     };
-    Lowering {
-        policy,
-        region,
-        repeated: Cell::new(0),
-    }
-    .frontier(aggregate)
+    Lowering::new(policy, region).frontier(aggregate)
+}
+
+/// A view's rows in their closed form, under the names that its SQL gives to the columns.
+#[derive(Debug, Clone)]
+pub struct LoweredRows {
+    /// The rows.
+    pub relation: Relation,
+    /// The columns, in order.
+    pub columns: Vec<LoweredColumn>,
+    /// Whether rows belong to persons.
+    pub private: bool,
+}
+
+/// A column of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoweredColumn {
+    /// As the SQL names it.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+}
+
+/// Lowers a plan of rows: the definition of an owner's view.
+///
+/// # Errors
+/// A refusal that names the part.
+pub fn lower_rows(
+    plan: &LogicalPlan,
+    policy: &Policy,
+    region: &RegionId,
+) -> Result<LoweredRows, Refusal> {
+    let part = Lowering::new(policy, region).relation(plan)?;
+    let fields = plan.schema().fields();
+    Ok(LoweredRows {
+        relation: part.relation,
+        columns: fields
+            .iter()
+            .zip(part.columns)
+            .map(|(field, column)| LoweredColumn {
+                name: field.name().clone(),
+                data_type: column.data_type,
+            })
+            .collect(),
+        private: part.private,
+    })
 }
 
 /// A lowered relation. Its columns are those of the plan node's schema, one by one.
@@ -123,9 +165,20 @@ struct Lowering<'a> {
     region: &'a RegionId,
     /// Parts that had to be said twice, so far.
     repeated: Cell<usize>,
+    /// How often a view was named, so far.
+    views: Cell<usize>,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    fn new(policy: &'a Policy, region: &'a RegionId) -> Self {
+        Self {
+            policy,
+            region,
+            repeated: Cell::new(0),
+            views: Cell::new(0),
+        }
+    }
+
     fn relation(&self, plan: &LogicalPlan) -> Result<Part, Refusal> {
         let part = match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
@@ -175,64 +228,6 @@ impl Lowering<'_> {
         }
     }
 
-    fn scan(&self, scan: &logical::TableScan) -> Result<Part, Refusal> {
-        if scan.fetch.is_some() || !scan.filters.is_empty() {
-            return Err(unsupported("a limited scan", ""));
-        }
-        let name = decode::table_name(scan)?;
-        let Some(table) = self.policy.tables.get(&name) else {
-            return Err(Refusal::new(
-                ErrorCode::UnknownTable,
-                format!("there is no table {name}"),
-                "see the catalogue for the tables",
-            ));
-        };
-        let unit = match &table.ownership {
-            Ownership::Private { unit, .. } => Some(unit),
-            Ownership::Public { .. } => None,
-        };
-        let mut columns: Vec<String> = vec![];
-        let mut expressions = vec![];
-        let mut parts = vec![];
-        for field in scan.projected_schema.fields() {
-            if field.name() == REGION_COLUMN {
-                expressions.push(Expression::Literal {
-                    value: Value::Text(self.region.to_string()),
-                    data_type: DataType::Text,
-                });
-                parts.push(PartColumn {
-                    data_type: DataType::Text,
-                    unit: false,
-                });
-                continue;
-            }
-            let Some((_, column)) = table.column(field.name()) else {
-                return Err(Refusal::new(
-                    ErrorCode::UnknownColumn,
-                    format!("table {name} has no column {}", field.name()),
-                    "see the catalogue for the columns of each table",
-                ));
-            };
-            expressions.push(Expression::Column(columns.len()));
-            columns.push(column.name.clone());
-            parts.push(PartColumn {
-                data_type: column.data_type,
-                unit: unit == Some(&column.name),
-            });
-        }
-        Ok(Part {
-            relation: Relation::Project {
-                input: Box::new(Relation::Table {
-                    table: name,
-                    columns,
-                }),
-                columns: expressions,
-            },
-            columns: parts,
-            private: unit.is_some(),
-        })
-    }
-
     fn filter(&self, filter: &logical::Filter) -> Result<Part, Refusal> {
         let input = self.relation(&filter.input)?;
         let scope = Scope {
@@ -261,7 +256,7 @@ impl Lowering<'_> {
         let mut parts = vec![];
         for expression in &projection.expr {
             let (column, data_type) = scope.lower(expression)?;
-            let unit = matches!(&column, Expression::Column(index) if input.columns[*index].unit);
+            let unit = is_unit(&column, &input.columns);
             parts.push(PartColumn { data_type, unit });
             columns.push(column);
         }
@@ -310,6 +305,26 @@ impl Lowering<'_> {
             columns,
             private,
         })
+    }
+}
+
+/// Whether this is the privacy unit: its column, or a number of it written as a text, which tells
+/// persons apart as the number does.
+fn is_unit(expression: &Expression, columns: &[PartColumn]) -> bool {
+    let of_type = |index: &usize, wanted: Option<DataType>| {
+        columns.get(*index).is_some_and(|column| {
+            column.unit && wanted.is_none_or(|wanted| wanted == column.data_type)
+        })
+    };
+    match expression {
+        Expression::Column(index) => of_type(index, None),
+        Expression::Cast {
+            value,
+            to: DataType::Text,
+        } => {
+            matches!(&**value, Expression::Column(index) if of_type(index, Some(DataType::Integer)))
+        }
+        _ => false,
     }
 }
 

@@ -221,6 +221,21 @@ impl Rebuilding<'_> {
                 self.join_public(*kind, private, public, on, condition.as_ref())
             }
             Relation::Union { inputs } => self.union(inputs),
+            Relation::Declared { input, columns, .. } => {
+                let input = self.relation(input)?;
+                let found = input.types();
+                if !columns.iter().map(|column| column.data_type).eq(found) {
+                    return Err(plan_datafusion_err!("declarations of other columns"));
+                }
+                let values = input
+                    .expressions()
+                    .into_iter()
+                    .zip(columns)
+                    .map(|(value, column)| Ok((enforced(value, column)?, column.data_type)))
+                    .collect::<EngineResult<_>>()?;
+                let unit = input.unit.as_ref().map(col);
+                self.project(input.plan, unit, values)
+            }
             Relation::PerPerson {
                 input,
                 keys,
@@ -284,12 +299,9 @@ impl Rebuilding<'_> {
                 return Err(plan_datafusion_err!("there is no column {wanted}"));
             };
             let read = read(column)?;
-            let value = match (&column.domain, &policy.ownership) {
-                // A value that isn't listed is NULL before any expression sees it.
-                (Domain::Values(values), Ownership::Private { .. }) => {
-                    expression::listed(read, values, column.data_type)?
-                }
-                (Domain::Values(_) | Domain::Range(_, _) | Domain::Unknown, _) => read,
+            let value = match &policy.ownership {
+                Ownership::Private { .. } => enforced(read, column)?,
+                Ownership::Public { .. } => read,
             };
             expressions.push((value, column.data_type));
         }
@@ -379,6 +391,15 @@ impl Rebuilding<'_> {
             unit: first.unit,
             columns: first.columns,
         })
+    }
+}
+
+/// What the owner declares, enforced: a value that isn't listed is NULL before any expression sees
+/// it.
+fn enforced(value: Expr, column: &ColumnPolicy) -> EngineResult<Expr> {
+    match &column.domain {
+        Domain::Values(values) => expression::listed(value, values, column.data_type),
+        Domain::Range(_, _) | Domain::Unknown => Ok(value),
     }
 }
 
