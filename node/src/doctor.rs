@@ -6,10 +6,13 @@ mod keys;
 use std::path::Path;
 
 use datafusion::prelude::SessionContext;
-use skerry_privacy::accounting::{Allowance, Budget};
+use skerry_privacy::{
+    accounting::{Allowance, Budget},
+    policy::Ownership,
+};
 
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, CatalogueError},
     config::{NodeConfig, TableConfig},
     ledger::{Ledger, LedgerError},
 };
@@ -73,11 +76,12 @@ pub async fn doctor(file: &Path) -> Vec<Finding> {
     let mut findings = vec![Finding::right(
         "configuration",
         format!(
-            "region {}, at {}, {} persons, {} tables",
+            "region {}, at {}, {} persons, {} tables, {} views",
             config.region,
             config.listen,
             config.persons,
-            config.tables.len()
+            config.tables.len(),
+            config.views.len()
         ),
     )];
     findings.extend(keys::findings(&config));
@@ -89,9 +93,13 @@ pub async fn doctor(file: &Path) -> Vec<Finding> {
             "declare them as [[table]]",
         ));
     }
+    let mut open = true;
     for table in &config.tables {
-        findings.push(table_finding(&config, table).await);
+        let finding = table_finding(&config, table).await;
+        open &= finding.verdict == Verdict::Right;
+        findings.push(finding);
     }
+    findings.extend(view_findings(&config, open).await);
     findings.push(ledger_finding(&config));
     findings
 }
@@ -106,7 +114,7 @@ async fn table_finding(config: &NodeConfig, table: &TableConfig) -> Finding {
         });
         other.name == table.name || needed
     });
-    match Catalogue::open(&alone, &SessionContext::new()).await {
+    match Catalogue::open_tables(&alone, &SessionContext::new()).await {
         Ok(_) => {
             let kind = match &table.unit {
                 Some(unit) => format!(
@@ -115,13 +123,85 @@ async fn table_finding(config: &NodeConfig, table: &TableConfig) -> Finding {
                 ),
                 None => "PUBLIC: all its rows may be known to all".to_owned(),
             };
-            Finding::right(&subject, format!("{} columns, {kind}", table.columns.len()))
+            let hidden = if table.hidden { ", hidden" } else { "" };
+            Finding::right(
+                &subject,
+                format!("{} columns, {kind}{hidden}", table.columns.len()),
+            )
         }
         Err(error) => Finding::wrong(
             &subject,
             error.to_string(),
             "compare the declaration with the data file",
         ),
+    }
+}
+
+/// Opens the views as the node does, each over the tables and the views before it.
+async fn view_findings(config: &NodeConfig, tables_are_right: bool) -> Vec<Finding> {
+    if config.views.is_empty() {
+        return vec![];
+    }
+    let later = |view: &str| {
+        let subject = format!("view {view}");
+        let message = "not looked at: it waits for what comes before it";
+        Finding::new(Verdict::Doubtful, &subject, message, "")
+    };
+    let opened = if tables_are_right {
+        Catalogue::open_tables(config, &SessionContext::new()).await
+    } else {
+        let waiting = config.views.iter().map(|view| later(&view.name));
+        return waiting.collect();
+    };
+    let mut catalogue = match opened {
+        Ok(catalogue) => catalogue,
+        Err(error) => return vec![Finding::wrong("views", error.to_string(), "")],
+    };
+    let mut findings = vec![];
+    let mut faulty: Vec<&str> = vec![];
+    for view in &config.views {
+        let subject = format!("view {}", view.name);
+        let opened = catalogue.open_view(view).await;
+        findings.push(match opened {
+            Ok(()) => Finding::right(&subject, shown(&catalogue, &view.name)),
+            Err(_) if faulty.iter().any(|name| view.sql.contains(name)) => later(&view.name),
+            Err(CatalogueError::View { refusal, .. }) => {
+                faulty.push(&view.name);
+                Finding::wrong(&subject, refusal.message, &refusal.hint)
+            }
+            Err(error) => {
+                faulty.push(&view.name);
+                Finding::wrong(&subject, error.to_string(), "")
+            }
+        });
+    }
+    findings
+}
+
+/// An open view, in a line.
+fn shown(catalogue: &Catalogue, view: &str) -> String {
+    let policy = catalogue.policy();
+    let hidden = if policy.hidden.contains(view) {
+        ", hidden"
+    } else {
+        ""
+    };
+    match policy.columns_of(view) {
+        None => String::new(),
+        Some(table) => match &table.ownership {
+            Ownership::Private {
+                unit,
+                max_rows_per_unit,
+            } => format!(
+                "{} columns, private, one person is a {unit}, at most {max_rows_per_unit} rows each{hidden}",
+                table.columns.len()
+            ),
+            Ownership::Public { rows } => format!(
+                "{} columns, PUBLIC, as the tables are that it is over, {} rows{hidden}",
+                table.columns.len(),
+                rows.len()
+            ),
+        },
     }
 }
 

@@ -107,6 +107,10 @@ const TABLES: &str = "\
 #   note = {}                         nothing: it can only be used in conditions
 # Take out the lines of columns that nobody shall ask for. Declarations are enforced, not
 # believed: a wrong one costs accuracy, never privacy.
+#
+# Tables whose names or codes are this region's own are mapped to the federation's by views, which
+# come after the tables: `name`, `sql` (one SELECT over the tables) and [view.columns]. A table with
+# `hidden = true` can then only be named by views.
 
 ";
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use skerry_node::config::NodeConfig;
 
 /// The texts of the fenced blocks of a language.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     text.split(&fence)
         .skip(1)

@@ -21,4 +21,5 @@ mod sites;
 mod sql;
 mod support;
 mod twins;
+mod views;
 mod wire;

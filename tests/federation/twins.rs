@@ -8,7 +8,7 @@ use parquet::arrow::ArrowWriter;
 use skerry_coordinator::question::Question;
 use tempfile::TempDir;
 
-use crate::sites::{keys, start, write_federation};
+use crate::sites::{Randhie, keys, start, write_federation};
 
 /// Who is in one of the twins only: the person with the most hospital spending at site 1.
 const PERSON: &str = "SELECT person_id FROM visits ORDER BY inpdol DESC LIMIT 1";
@@ -72,28 +72,33 @@ async fn nothing_but_the_figures_differs() {
     let with = start(whole).await;
     let without = start(federation_without_person().await).await;
     for sql in QUESTIONS {
-        let question = Question::new(*sql);
-        let a = with.client.query(&question).await;
-        let b = without.client.query(&question).await;
-        match (a, b) {
-            (Err(a), Err(b)) => assert_eq!(a, b, "{sql}"),
-            (Ok(a), Ok(b)) => {
-                assert_eq!(a.rows.schema().fields(), b.rows.schema().fields(), "{sql}");
-                let exact: Vec<&str> = a
-                    .record
-                    .columns
-                    .iter()
-                    .filter(|column| !column.noisy)
-                    .map(|column| column.name.as_str())
-                    .collect();
-                assert_eq!(keys(&a.rows, &exact), keys(&b.rows, &exact), "{sql}");
-                let mut a = a.record.clone();
-                let mut b = b.record.clone();
-                let id: skerry_proto::QueryId = "same".parse().unwrap();
-                (a.query_id, b.query_id) = (id.clone(), id);
-                assert_eq!(format!("{a:?}"), format!("{b:?}"), "{sql}");
-            }
-            (a, b) => panic!("{sql}: {a:?} and {b:?}"),
+        same_but_for_figures(&with, &without, sql).await;
+    }
+}
+
+/// Asks both; all but the noisy figures must be the same.
+pub async fn same_but_for_figures(with: &Randhie, without: &Randhie, sql: &str) {
+    let question = Question::new(sql);
+    let a = with.client.query(&question).await;
+    let b = without.client.query(&question).await;
+    match (a, b) {
+        (Err(a), Err(b)) => assert_eq!(a, b, "{sql}"),
+        (Ok(a), Ok(b)) => {
+            assert_eq!(a.rows.schema().fields(), b.rows.schema().fields(), "{sql}");
+            let exact: Vec<&str> = a
+                .record
+                .columns
+                .iter()
+                .filter(|column| !column.noisy)
+                .map(|column| column.name.as_str())
+                .collect();
+            assert_eq!(keys(&a.rows, &exact), keys(&b.rows, &exact), "{sql}");
+            let mut a = a.record.clone();
+            let mut b = b.record.clone();
+            let id: skerry_proto::QueryId = "same".parse().unwrap();
+            (a.query_id, b.query_id) = (id.clone(), id);
+            assert_eq!(format!("{a:?}"), format!("{b:?}"), "{sql}");
         }
+        (a, b) => panic!("{sql}: {a:?} and {b:?}"),
     }
 }

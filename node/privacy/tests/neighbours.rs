@@ -358,7 +358,7 @@ fn view(input: Relation, kept: bool, max_rows: u64, listed: bool) -> Relation {
                 "word",
                 DataType::Text,
                 if listed { values } else { Domain::Unknown },
-                listed,
+                kept || listed,
             ),
             column(
                 "number",
