@@ -6,6 +6,7 @@ pub mod config;
 pub mod question;
 
 mod caller;
+mod canonical;
 mod catalogue;
 mod dispatch;
 mod explain;
@@ -13,6 +14,7 @@ mod federated_table;
 mod finish;
 mod flight;
 mod frontier;
+mod grouping_sets;
 mod identity;
 mod lineage;
 mod local;
