@@ -5,9 +5,12 @@ pub mod client;
 pub mod config;
 pub mod question;
 
+mod bounding;
+mod bounds;
 mod caller;
 mod canonical;
 mod catalogue;
+mod clipping;
 mod dispatch;
 mod explain;
 mod federated_table;
@@ -29,9 +32,11 @@ mod samples;
 mod server;
 mod service;
 mod session;
+mod statistic;
 mod store;
 mod taint;
 mod total;
+mod tree;
 mod uncertainty;
 mod widen;
 

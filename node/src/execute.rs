@@ -88,7 +88,7 @@ async fn bounded_sum(
 }
 
 fn empty_sum(quote: &Quote) -> BoundedSum {
-    BoundedSum::new(&quote.measures, quote.groups.len(), quote.norm)
+    BoundedSum::new(quote)
 }
 
 /// All rows of a person in one partition, and next to each other within it.

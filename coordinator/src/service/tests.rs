@@ -95,14 +95,14 @@ impl KnownCells {
         let (low, high) = question
             .frame
             .get(1)
-            .map_or((0.0, self.high), |f| (f.low, f.high));
-        let measure = |kind: wire::MeasureKind, low: f64, high: f64, centre: f64| wire::Measure {
+            .and_then(|frame| frame.ranges.first())
+            .map_or((0.0, self.high), |range| (range.low, range.high));
+        let measure = |kind: wire::MeasureKind, factor: Option<wire::Factor>| wire::Measure {
             kind: kind.into(),
             step: STEP,
-            centre,
-            low,
-            high,
             rows: 5,
+            factors: factor.into_iter().collect(),
+            ..wire::Measure::default()
         };
         let aggregates = aggregate
             .aggr_expr
@@ -125,6 +125,7 @@ impl KnownCells {
                     function: function.into(),
                     measures,
                     data_type: wire::DataType::Float.into(),
+                    fraction_nano: 0,
                 }
             })
             .collect();
@@ -139,8 +140,15 @@ impl KnownCells {
                 .map(|keys| wire::Group { keys })
                 .collect(),
             measures: vec![
-                measure(wire::MeasureKind::Rows, 0.0, 1.0, 0.0),
-                measure(wire::MeasureKind::Sum, low, high, (low + high) / 2.0),
+                measure(wire::MeasureKind::Rows, None),
+                measure(
+                    wire::MeasureKind::Sum,
+                    Some(wire::Factor {
+                        low,
+                        high,
+                        centre: (low + high) / 2.0,
+                    }),
+                ),
             ],
             aggregates,
             noise: Some(wire::Noise {
@@ -153,6 +161,7 @@ impl KnownCells {
                 delta_atto: 0,
             }),
             budget: Some(self.budget_now()),
+            clipped_weight: 0,
         }
     }
 
@@ -215,7 +224,7 @@ impl Node for std::sync::Arc<KnownCells> {
         };
         let mut rng = ChaCha8Rng::from_os_rng();
         let rows = 10_000.0;
-        let mean = 5.0 - quote.measures[1].centre;
+        let mean = 5.0 - quote.measures[1].factors[0].centre;
         let per_group = if quote.groups.len() == self.sites.len() {
             1.0
         } else {
