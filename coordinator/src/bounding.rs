@@ -51,7 +51,7 @@ pub(crate) async fn bound(
     let wanted: Vec<usize> = (0..plans.len())
         .filter(|index| plans[*index] == Plan::Found)
         .collect();
-    let totals = totals(regions, &mut bounded.quoted, &wanted, terms).await?;
+    let totals = totals(regions, frontiers, &mut bounded.quoted, &wanted, terms).await?;
     for (index, plan) in plans.iter().enumerate() {
         let (question, quotes) = &bounded.quoted.frontiers[index];
         let Some((_, first)) = quotes.first() else {
@@ -72,7 +72,7 @@ pub(crate) async fn bound(
                 };
                 let merged = Merged::new(replies)?;
                 let found = bounds::choose(&merged, &first.measures, setting);
-                let mut frame = bounds::given_frame(&first.measures, &bounds::Given::default());
+                let mut frame = question.frame.clone();
                 for (frame, found) in frame.iter_mut().zip(&found) {
                     frame.total = found.total.unwrap_or(0.0);
                 }
@@ -117,12 +117,33 @@ fn still_asked<'a>(
 /// Releases persons' totals for the wanted frontiers, in this order; nothing if there are none.
 async fn totals(
     regions: &[Region],
+    frontiers: &[Frontier],
     quoted: &mut Quoted,
     wanted: &[usize],
     terms: &Terms,
 ) -> Result<Option<dispatch::Asked>, Refusal> {
     if wanted.is_empty() {
         return Ok(None);
+    }
+    // The totals are told in cell units, which follow from the frame of the search.
+    for index in wanted {
+        let (question, quotes) = &quoted.frontiers[*index];
+        let Some((_, first)) = quotes.first() else {
+            continue;
+        };
+        let question = wire::Question {
+            frame: bounds::search_frame(&first.measures),
+            ..question.clone()
+        };
+        let shape = QuoteShape {
+            keys: frontiers[*index].keys(),
+            aggregates: frontiers[*index].aggregate.aggr_expr.len(),
+        };
+        let asked = still_asked(regions, quotes, &quoted.missing);
+        let quotes =
+            dispatch::one_quote(&asked, shape, &question, terms, &mut quoted.missing).await?;
+        dispatch::all_agree(&quotes)?;
+        quoted.frontiers[*index] = (question, quotes);
     }
     let mut of_totals = Quoted {
         missing: quoted.missing.clone(),
@@ -135,7 +156,6 @@ async fn totals(
             continue;
         };
         let question = wire::Question {
-            frame: bounds::given_frame(&first.measures, &bounds::Given::default()),
             mechanism: first.noise.unwrap_or_default().mechanism,
             ..bounds::shares(question)?.0
         };

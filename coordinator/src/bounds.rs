@@ -19,7 +19,10 @@ const SHARE: u64 = 10;
 /// Declared bounds this many times one row, or ten units of a sum, are worth replacing.
 const WORTH: f64 = 8.0;
 /// A bias counts this many times as much as noise of its size, so that intervals keep their level.
-const BIAS_WEIGHT: f64 = 2.0;
+const BIAS_WEIGHT: f64 = 4.0;
+/// A range that holds zero and goes further than this is taken to have a long tail, with most
+/// values near zero: money, minutes, kilometres. Ages and shares don't go so far.
+const LONG_TAILED: f64 = 150.0;
 /// Bins beyond the last that stands out of the noise, in which a tail may go on.
 const TAIL: usize = 6;
 /// A bin with a count above so many standard deviations stands out of the noise.
@@ -121,6 +124,19 @@ pub(crate) fn given_frame(measures: &[wire::Measure], given: &Given) -> Vec<wire
         let is_sum = measure.kind() == wire::MeasureKind::Sum;
         if let (true, Some(total)) = (is_sum, given.total) {
             frame.total = total;
+        }
+    }
+    frames
+}
+
+/// The declared bounds as a frame in which bounds are searched. Numbers with a long tail are not
+/// centred: most of them are near zero, far from the middle of their range.
+pub(crate) fn search_frame(measures: &[wire::Measure]) -> Vec<wire::MeasureFrame> {
+    let mut frames = given_frame(measures, &Given::default());
+    for range in frames.iter_mut().flat_map(|frame| &mut frame.ranges) {
+        let holds_zero = range.low <= 0.0 && range.high >= 0.0;
+        if holds_zero && range.low.abs().max(range.high) > LONG_TAILED {
+            range.centre = 0.0;
         }
     }
     frames

@@ -233,6 +233,7 @@ pub(crate) fn frame(measure: &wire::Measure) -> wire::MeasureFrame {
             .map(|factor| wire::Interval {
                 low: factor.low,
                 high: factor.high,
+                centre: factor.centre,
             })
             .collect(),
         values: measure.values.clone(),
@@ -245,6 +246,9 @@ fn widen(frame: &mut wire::MeasureFrame, other: wire::MeasureFrame) {
     for (range, other) in frame.ranges.iter_mut().zip(other.ranges) {
         range.low = range.low.min(other.low);
         range.high = range.high.max(other.high);
+        if range.centre != other.centre {
+            range.centre = range.low + (range.high - range.low) / 2.0;
+        }
     }
     let mut values: Vec<Value> = frame
         .values

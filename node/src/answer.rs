@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use skerry_privacy::{
     analysis::{
-        Frame, Purpose, Quote, Request,
+        Frame, Purpose, Quote, Range, Request,
         aggregate::{Finish, Statistic},
         measure::{Counted, Factor, Measure},
     },
@@ -71,7 +71,11 @@ fn frame(frame: &wire::MeasureFrame) -> Frame {
         ranges: frame
             .ranges
             .iter()
-            .map(|range| (range.low, range.high))
+            .map(|range| Range {
+                low: range.low,
+                high: range.high,
+                centre: range.centre,
+            })
             .collect(),
         values: frame.values.iter().map(Into::into).collect(),
         total: (frame.total != 0.0).then_some(frame.total),

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use skerry_privacy::{
-    analysis::{Frame, Purpose, Quote, Request, Wording, measure::Measure, quote},
+    analysis::{Frame, Purpose, Quote, Range, Request, Wording, measure::Measure, quote},
     contribution::{BoundedSum, Norm},
     mechanism::Mechanism,
     policy::{ColumnPolicy, Domain, Ownership, Policy, TablePolicy},
@@ -624,7 +624,14 @@ fn framed(measures: &[Measure], bounds: &[(u64, f64, f64, Option<f64>)]) -> Vec<
         .zip(bounds)
         .map(|(_, (rows, low, width, total))| Frame {
             rows: *rows,
-            ranges: vec![(*low, low + width); 2],
+            ranges: vec![
+                Range {
+                    low: *low,
+                    high: low + width,
+                    centre: low / 3.0,
+                };
+                2
+            ],
             values: ["a", "x"].map(|text| Value::Text(text.into())).to_vec(),
             total: *total,
         })

@@ -18,13 +18,24 @@ use super::{
 pub struct Frame {
     /// Rows of a person, at most.
     pub rows: u64,
-    /// Least and greatest value of each of the measure's factors, or of its bins.
-    pub ranges: Vec<(f64, f64)>,
+    /// Of each of the measure's factors, or of its bins, which have no centre.
+    pub ranges: Vec<Range>,
     /// The values of a count of values.
     pub values: Vec<Value>,
     /// Bound on a person's own total over all cells, in the measure's unit: in L1 norm for
     /// Laplace, L2 norm for Gaussian noise. None: what follows from rows and ranges.
     pub total: Option<f64>,
+}
+
+/// Bounds of a factor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// Least value.
+    pub low: f64,
+    /// Greatest value.
+    pub high: f64,
+    /// Taken off each value.
+    pub centre: f64,
 }
 
 fn refused(message: &str) -> Refusal {
@@ -67,24 +78,22 @@ fn framed(measure: &Measure, frame: &Frame) -> Result<Measure, Refusal> {
     }
     let mut ranges = frame.ranges.iter();
     let mut range = || match ranges.next() {
-        Some((low, high))
-            if Interval::new(*low, *high).is_bounded()
-                && low.abs().max(high.abs()) * frame.rows as f64 <= MAX_BOUND =>
+        Some(range)
+            if Interval::new(range.low, range.high).is_bounded()
+                && [range.low, range.high, range.centre]
+                    .iter()
+                    .all(|end| end.abs() * frame.rows as f64 <= MAX_BOUND) =>
         {
-            Ok((*low, *high))
+            Ok(*range)
         }
         Some(_) | None => Err(refused("the frame has a range that is none")),
     };
     let mut factor = |factor: &Factor| -> Result<Factor, Refusal> {
-        let (low, high) = range()?;
+        let Range { low, high, centre } = range()?;
         Ok(Factor {
             low,
             high,
-            centre: if factor.centre == 0.0 {
-                0.0
-            } else {
-                low + (high - low) / 2.0
-            },
+            centre,
             ..factor.clone()
         })
     };
@@ -97,7 +106,7 @@ fn framed(measure: &Measure, frame: &Frame) -> Result<Measure, Refusal> {
             data_type,
             ..
         } => {
-            let (low, high) = range()?;
+            let Range { low, high, .. } = range()?;
             Counted::Bins {
                 argument: argument.clone(),
                 data_type: *data_type,

@@ -17,7 +17,7 @@ mod symbol;
 
 use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, Value, limit};
 
-pub use self::frame::Frame;
+pub use self::frame::{Frame, Range};
 use self::{
     aggregate::{Finish, Measures},
     image::Images,
