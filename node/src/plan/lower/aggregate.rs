@@ -198,7 +198,7 @@ impl Scope<'_> {
                     (false, filter) => Some(filtered(argument, filter)),
                 }))
             }
-            ("count", true) => {
+            ("count", true) | ("approx_distinct", _) => {
                 let (argument, _) = self.lower(argument)?;
                 let unit =
                     matches!(&argument, Expression::Column(index) if self.columns[*index].unit);
@@ -208,10 +208,6 @@ impl Scope<'_> {
                     Aggregate::CountValues(filtered(argument, filter))
                 })
             }
-            ("approx_distinct", _) => Ok(Aggregate::CountValues(filtered(
-                self.lower(argument)?.0,
-                filter,
-            ))),
             ("sum", false) => Ok(Aggregate::Sum(filtered(self.lower(argument)?.0, filter))),
             ("avg", false) => Ok(Aggregate::Average(filtered(
                 self.lower(argument)?.0,
