@@ -606,8 +606,11 @@ fn any_request() -> impl Strategy<Value = Request> {
         )
 }
 
+/// Rows, least value, width, and total of one measure.
+type Bounds = (u64, f64, f64, Option<f64>);
+
 /// Bounds as a coordinator would send them, around the node's own.
-fn any_bounds() -> impl Strategy<Value = Option<Vec<(u64, f64, f64, Option<f64>)>>> {
+fn any_bounds() -> impl Strategy<Value = Option<Vec<Bounds>>> {
     let bounds = (
         1u64..6,
         -80.0..80.0f64,
@@ -618,7 +621,7 @@ fn any_bounds() -> impl Strategy<Value = Option<Vec<(u64, f64, f64, Option<f64>)
 }
 
 /// The frame for these measures.
-fn framed(measures: &[Measure], bounds: &[(u64, f64, f64, Option<f64>)]) -> Vec<Frame> {
+fn framed(measures: &[Measure], bounds: &[Bounds]) -> Vec<Frame> {
     measures
         .iter()
         .zip(bounds)
