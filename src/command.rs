@@ -6,6 +6,7 @@ mod connection;
 mod coordinator;
 mod demo;
 mod doctor;
+mod ingest;
 mod init;
 mod logging;
 mod node;
@@ -63,6 +64,8 @@ enum Command {
     Budget(budget::Arguments),
     /// Generate synthetic regions with a known truth
     Synth(synth::Arguments),
+    /// Prepare a node's private tables, sorted by person, so that answers are fast
+    Ingest(ingest::Arguments),
     /// Check a node's configuration, keys, data files and ledger
     Doctor(doctor::Arguments),
 }
@@ -96,6 +99,7 @@ pub fn run(cli: Cli) -> ExitCode {
             budget::run(&arguments)
         }
         Command::Synth(arguments) => synth::run(&arguments),
+        Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
     };
     match done {

@@ -27,6 +27,7 @@ use crate::{
         lower::{REGION_COLUMN, plain_type, plain_value},
         rebuild::Tables,
     },
+    prepared::{Prepared, PreparedError},
 };
 
 /// Rows of a public table, at most: it is held in memory, and its rows are part of each quote.
@@ -45,6 +46,9 @@ pub enum CatalogueError {
         /// What the engine says.
         source: DataFusionError,
     },
+    /// Prepared tables.
+    #[error(transparent)]
+    Prepared(#[from] PreparedError),
     /// A declaration that doesn't fit the file.
     #[error("table {table}: {message}")]
     Declaration {
@@ -70,11 +74,26 @@ pub struct Catalogue {
     persons: u64,
     policy: Policy,
     providers: HashMap<String, Arc<dyn TableProvider>>,
+    prepared: Option<Prepared>,
 }
 
 impl Tables for Catalogue {
     fn provider(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
         self.providers.get(name).map(Arc::clone)
+    }
+}
+
+/// The tables for plans in which the engine exchanges rows by a hash of its own: prepared tables
+/// say nothing of theirs.
+#[derive(Debug)]
+pub struct Exchangeable<'a>(pub &'a Catalogue);
+
+impl Tables for Exchangeable<'_> {
+    fn provider(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let prepared = self.0.prepared.as_ref();
+        prepared
+            .and_then(|prepared| prepared.provider(name, false))
+            .or_else(|| self.0.provider(name))
     }
 }
 
@@ -107,6 +126,10 @@ impl Catalogue {
             persons: config.persons,
             policy: Policy::default(),
             providers: HashMap::new(),
+            prepared: match &config.prepared {
+                Some(folder) => Some(Prepared::open(folder)?),
+                None => None,
+            },
         };
         // Public tables first: a private column may take its values from one.
         let (private, public): (Vec<_>, Vec<_>) =
@@ -138,6 +161,47 @@ impl Catalogue {
         &self.policy
     }
 
+    /// The prepared tables, if private tables are read from them.
+    #[must_use]
+    pub fn prepared(&self) -> Option<&Prepared> {
+        self.prepared.as_ref()
+    }
+
+    /// Where a private table's rows are: among the prepared tables, or in its own files.
+    async fn private_rows(
+        &self,
+        table: &TableConfig,
+        context: &SessionContext,
+    ) -> Result<Arc<dyn TableProvider>, CatalogueError> {
+        let refused = |message: String| {
+            Err(CatalogueError::Declaration {
+                table: table.name.clone(),
+                message,
+            })
+        };
+        let Some(prepared) = &self.prepared else {
+            // The types of a CSV file follow from its rows, and a row that doesn't fit fails.
+            if extension(&table.path).as_deref() == Some("csv") {
+                return refused(
+                    "private tables are Parquet or Arrow files, whose types are declared; convert the CSV file".into(),
+                );
+            }
+            return read(table, context).await;
+        };
+        let unit = table.unit.as_ref().map(|unit| unit.column.as_str());
+        let found = prepared.manifest().tables.get(&table.name);
+        match (prepared.provider(&table.name, true), found) {
+            (Some(provider), Some(found)) if Some(found.unit.as_str()) == unit => Ok(provider),
+            (Some(_), Some(found)) => refused(format!(
+                "it was prepared by {}, which isn't its unit; run `skerry ingest` again",
+                found.unit
+            )),
+            (_, _) => {
+                refused("it isn't among the prepared tables; run `skerry ingest` again".into())
+            }
+        }
+    }
+
     async fn open_private(
         &mut self,
         table: &TableConfig,
@@ -147,13 +211,7 @@ impl Catalogue {
             table: table.name.clone(),
             message,
         };
-        // The types of a CSV file follow from its rows, and a row that doesn't fit fails.
-        if extension(&table.path).as_deref() == Some("csv") {
-            return Err(refused(
-                "private tables are Parquet or Arrow files, whose types are declared; convert the CSV file".into(),
-            ));
-        }
-        let provider = read(table, context).await?;
+        let provider = self.private_rows(table, context).await?;
         let schema = provider.schema();
         let columns = table
             .columns

@@ -38,6 +38,9 @@ pub struct NodeConfig {
     pub budget: BudgetConfig,
     /// The ledger's file.
     pub ledger: PathBuf,
+    /// The folder of prepared tables, which private tables are read from in place of their own
+    /// files.
+    pub prepared: Option<PathBuf>,
     /// Keys and certificates.
     pub tls: TlsConfig,
     /// What one question may use of the machine.

@@ -34,14 +34,20 @@ impl DataVersion {
     }
 
     /// The version of the files that a configuration names: the one stored in `file` if they are
-    /// as they were, else a new one.
+    /// as they were, else a new one. For prepared tables their version stands, which was minted
+    /// when they were prepared.
     ///
     /// # Errors
     /// If files can't be listed or the version can't be stored.
-    pub fn current(config: &NodeConfig, file: &Path) -> io::Result<Self> {
+    pub fn current(config: &NodeConfig, prepared: Option<Uuid>, file: &Path) -> io::Result<Self> {
         let mut files = vec![];
         for table in &config.tables {
-            describe(&table.path, &mut files)?;
+            if prepared.is_none() || !table.is_private() {
+                describe(&table.path, &mut files)?;
+            }
+        }
+        if let Some(version) = prepared {
+            files.push((format!("prepared {version}"), 0, 0));
         }
         files.sort();
         let stored = fs::read(file)
@@ -65,7 +71,7 @@ impl DataVersion {
 
 /// Adds a file, or all files below the folder in question: that of a glob is the part before the
 /// first wildcard.
-fn describe(path: &Path, files: &mut Vec<(String, u64, u128)>) -> io::Result<()> {
+pub(crate) fn describe(path: &Path, files: &mut Vec<(String, u64, u128)>) -> io::Result<()> {
     let plain: PathBuf = path
         .components()
         .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))

@@ -14,7 +14,9 @@ use skerry_privacy::{
 use crate::{
     catalogue::{Catalogue, CatalogueError},
     config::{NodeConfig, TableConfig},
+    data_version,
     ledger::{Ledger, LedgerError},
+    prepared::Prepared,
 };
 
 /// How something was found.
@@ -100,8 +102,49 @@ pub async fn doctor(file: &Path) -> Vec<Finding> {
         findings.push(finding);
     }
     findings.extend(view_findings(&config, open).await);
+    findings.extend(prepared_finding(&config));
     findings.push(ledger_finding(&config));
     findings
+}
+
+/// Whether the prepared tables are there, and made from the files as they are.
+fn prepared_finding(config: &NodeConfig) -> Option<Finding> {
+    let subject = "prepared tables";
+    let folder = config.prepared.as_ref()?;
+    let again = "run `skerry ingest` with this file's name, then start the node anew";
+    let prepared = match Prepared::open(folder) {
+        Ok(prepared) => prepared,
+        Err(error) => return Some(Finding::wrong(subject, error.to_string(), again)),
+    };
+    let manifest = prepared.manifest();
+    for table in config.tables.iter().filter(|table| table.is_private()) {
+        let mut files = vec![];
+        let described = data_version::describe(&table.path, &mut files);
+        files.sort();
+        let found = manifest.tables.get(&table.name);
+        // Without the sources the prepared tables still serve.
+        if described.is_ok() && found.is_some_and(|found| found.sources != files) {
+            return Some(Finding::new(
+                Verdict::Doubtful,
+                subject,
+                format!(
+                    "the files of table {} have changed since it was prepared; answers are about \
+                     the data as they were",
+                    table.name
+                ),
+                again,
+            ));
+        }
+    }
+    Some(Finding::right(
+        subject,
+        format!(
+            "{} tables in {} partitions each, version {}",
+            manifest.tables.len(),
+            manifest.partitions,
+            manifest.version
+        ),
+    ))
 }
 
 /// Opens one table as the node does, beside the public ones that it may take values from.

@@ -4,7 +4,7 @@
 //! arrive sorted by the unit, and an unsorted row stops the execution. Whatever fails is one error
 //! without a cause, since a cause can hang on the data.
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
 
 use datafusion::{
     arrow::{
@@ -17,15 +17,19 @@ use datafusion::{
     logical_expr::LogicalPlan,
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::col},
     physical_plan::{
-        ExecutionPlan, Partitioning, repartition::RepartitionExec, sorts::sort::SortExec,
+        Distribution, ExecutionPlan, Partitioning, repartition::RepartitionExec,
+        sorts::sort::SortExec,
     },
     prelude::SessionContext,
 };
 use futures::StreamExt as _;
-use skerry_privacy::{analysis::Quote, contribution::BoundedSum};
+use skerry_privacy::{analysis::Quote, contribution::BoundedSum, question::Query};
 use tokio::task::JoinSet;
 
-use crate::plan::rebuild::{GROUP, UNIT};
+use crate::{
+    catalogue::{Catalogue, Exchangeable},
+    plan::rebuild::{GROUP, Tables, UNIT, rebuild},
+};
 
 /// The execution failed. Why can hang on the data, so nothing more is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,52 +47,79 @@ impl ExactVector {
     }
 }
 
-/// Runs a plan made by [`rebuild`](crate::plan::rebuild::rebuild).
+/// Runs the plan that [`rebuild`] makes of a question.
 ///
 /// # Errors
 /// One error, whatever fails.
 pub async fn execute(
-    plan: LogicalPlan,
+    query: &Query,
     quote: &Arc<Quote>,
+    catalogue: &Catalogue,
     context: &SessionContext,
 ) -> Result<ExactVector, ExecutionFailed> {
-    let sum = bounded_sum(plan, quote, context)
+    let sum = bounded_sum(query, quote, catalogue, context)
         .await
         .map_err(|_| ExecutionFailed)?;
     Ok(ExactVector(sum.finish()))
 }
 
 async fn bounded_sum(
-    plan: LogicalPlan,
+    query: &Query,
     quote: &Arc<Quote>,
+    catalogue: &Catalogue,
     context: &SessionContext,
 ) -> EngineResult<BoundedSum> {
-    let state = context.state();
-    let sorted = sorted_by_unit(plan, &state).await?;
+    let sorted = plan(query, quote, catalogue, context).await?;
+    // Partitions between which rows are exchanged wait for each other; others can take turns.
+    let at_once = if exchanges(&sorted) {
+        usize::MAX
+    } else {
+        std::thread::available_parallelism().map_or(1, NonZero::get)
+    };
     let task = context.task_ctx();
-    let partitions = sorted.properties().output_partitioning().partition_count();
+    let mut waiting = 0..sorted.properties().output_partitioning().partition_count();
     let mut tasks = JoinSet::new();
-    for partition in 0..partitions {
-        let work = sum_partition(
-            Arc::clone(&sorted),
-            partition,
-            Arc::clone(&task),
-            Arc::clone(quote),
-        );
-        tasks.spawn(work);
-    }
     let mut total = empty_sum(quote);
-    while let Some(finished) = tasks.join_next().await {
-        match finished {
-            Ok(sum) => total.merge(sum?),
-            Err(_) => return internal_err!("a partition panicked"),
+    loop {
+        while tasks.len() < at_once
+            && let Some(partition) = waiting.next()
+        {
+            let (plan, task, quote) = (Arc::clone(&sorted), Arc::clone(&task), Arc::clone(quote));
+            tasks.spawn(sum_partition(plan, partition, task, quote));
+        }
+        match tasks.join_next().await {
+            Some(Ok(sum)) => total.merge(sum?),
+            Some(Err(_)) => return internal_err!("a partition panicked"),
+            None => return Ok(total),
         }
     }
-    Ok(total)
+}
+
+/// The plan of a question's rows, those of each person together.
+pub(crate) async fn plan(
+    query: &Query,
+    quote: &Quote,
+    catalogue: &Catalogue,
+    context: &SessionContext,
+) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    let mut state = context.state();
+    let rows = |tables: &dyn Tables| rebuild(query, quote, catalogue.policy(), tables);
+    let Some(prepared) = catalogue.prepared() else {
+        return sorted_by_unit(rows(catalogue)?, &state).await;
+    };
+    let partitions = prepared.manifest().partitions;
+    state.config_mut().options_mut().execution.target_partitions = partitions;
+    let sorted = sorted_by_unit(rows(catalogue)?, &state).await?;
+    if exchanges(&sorted) {
+        // The engine takes its own exchange and the prepared tables' for the same.
+        sorted_by_unit(rows(&Exchangeable(catalogue))?, &state).await
+    } else {
+        Ok(sorted)
+    }
 }
 
 fn empty_sum(quote: &Quote) -> BoundedSum {
-    BoundedSum::new(quote)
+    BoundedSum::new(&quote.measures, quote.groups.len(), quote.norm)
 }
 
 /// All rows of a person in one partition, and next to each other within it.
@@ -98,17 +129,39 @@ async fn sorted_by_unit(
 ) -> EngineResult<Arc<dyn ExecutionPlan>> {
     let rows = state.create_physical_plan(&plan).await?;
     let unit = col(UNIT, &rows.schema())?;
-    let partitions = state.config().target_partitions();
-    let exchanged = RepartitionExec::try_new(
-        rows,
-        Partitioning::Hash(vec![Arc::clone(&unit)], partitions),
-    )?;
-    let Some(order) = LexOrdering::new([PhysicalSortExpr::new_default(unit)]) else {
+    let order = PhysicalSortExpr::new_default(Arc::clone(&unit));
+    let properties = rows.properties();
+    let equivalence = properties.equivalence_properties();
+    let by_unit = Distribution::KeyPartitioned(vec![Arc::clone(&unit)]);
+    let together = properties
+        .output_partitioning()
+        .satisfaction(&by_unit, equivalence, false)
+        .is_satisfied();
+    let exchanged = if together {
+        rows
+    } else {
+        let partitions = state.config().target_partitions();
+        let by_unit = Partitioning::Hash(vec![unit], partitions);
+        Arc::new(RepartitionExec::try_new(rows, by_unit)?)
+    };
+    let equivalence = exchanged.properties().equivalence_properties();
+    if equivalence.ordering_satisfy([order.clone()])? {
+        return Ok(exchanged);
+    }
+    let Some(order) = LexOrdering::new([order]) else {
         return internal_err!("no order by the unit");
     };
     Ok(Arc::new(
-        SortExec::new(order, Arc::new(exchanged)).with_preserve_partitioning(true),
+        SortExec::new(order, exchanged).with_preserve_partitioning(true),
     ))
+}
+
+/// Whether the engine sends rows from partition to partition by a hash.
+fn exchanges(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let exchanges = plan
+        .downcast_ref::<RepartitionExec>()
+        .is_some_and(|exchange| matches!(exchange.partitioning(), Partitioning::Hash(_, _)));
+    exchanges || plan.children().into_iter().any(self::exchanges)
 }
 
 async fn sum_partition(

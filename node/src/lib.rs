@@ -7,10 +7,12 @@ mod data_version;
 pub mod doctor;
 mod execute;
 mod identity;
+pub mod ingest;
 pub mod ledger;
 mod node;
 pub mod pipeline;
 pub mod plan;
+pub mod prepared;
 mod serve;
 mod service;
 

@@ -79,8 +79,11 @@ impl Node {
         let engine = engine(config)?;
         let catalogue = Catalogue::open(config, &engine).await?;
         let policy_hash = catalogue.policy().hash();
+        let prepared = catalogue
+            .prepared()
+            .map(|prepared| prepared.manifest().version);
         let version_file = config.ledger.with_extension("data.json");
-        let data_version = DataVersion::current(config, &version_file)
+        let data_version = DataVersion::current(config, prepared, &version_file)
             .map_err(|error| StartError::File(version_file, error))?;
         let ledger = Ledger::open(&config.ledger, &config.region, budget)
             .map_err(|error| StartError::Ledger(config.ledger.clone(), error))?;

@@ -278,14 +278,12 @@ impl Reserved {
     /// One refusal without a cause, whatever fails. The debit stands.
     pub async fn execute(self, node: &Node) -> Result<Executed, Refusal> {
         let Self { quoted, token } = self;
-        let plan = rebuild(
+        let run = execute(
             &quoted.lowered.query,
             &quoted.quote,
-            node.catalogue.policy(),
             &node.catalogue,
-        )
-        .map_err(|_| failed())?;
-        let run = execute(plan, &quoted.quote, &node.engine);
+            &node.engine,
+        );
         // That a run is longer than this constant tells of the data's volume, coarsely; the
         // README says so among what isn't protected.
         let vector = tokio::time::timeout(LONGEST_RUN, run)

@@ -16,6 +16,7 @@ mod crash;
 mod doctor;
 mod documents;
 mod hostile_plans;
+mod ingest;
 mod randhie;
 mod sites;
 mod sql;

@@ -86,6 +86,7 @@ pub fn node(source: Source<'_>, path: &Path, file: file::Node) -> Result<NodeCon
         persons,
         budget: budget(source, &file.budget, persons)?,
         ledger: folder.join(file.ledger),
+        prepared: file.prepared.map(|prepared| folder.join(prepared)),
         tls: TlsConfig {
             certificate: folder.join(file.tls.certificate),
             key: folder.join(file.tls.key),

@@ -13,6 +13,7 @@ pub struct Node {
     pub persons: Spanned<u64>,
     #[serde(default = "default_ledger")]
     pub ledger: PathBuf,
+    pub prepared: Option<PathBuf>,
     pub budget: Spanned<Budget>,
     #[serde(default)]
     pub tls: Tls,

@@ -15,7 +15,5 @@ pub use canonical::QuestionHash;
 pub use expression::{
     Arithmetic, Comparison, DateUnit, Expression, Function, INTEGER_TO_FLOAT_EXACT,
 };
-pub use relation::{
-    Aggregate, JoinKind, Pair, PersonAggregate, PersonFunction, Query, Relation, Spread,
-};
+pub use relation::{Aggregate, JoinKind, PersonAggregate, PersonFunction, Query, Relation};
 pub use types::TypeError;
