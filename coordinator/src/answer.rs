@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use skerry_proto::{QueryId, RegionId};
 
+pub use crate::clipping::{BoundRecord, ClippingRecord};
 use crate::uncertainty::Figure;
 
 /// The key of the schema's metadata that holds the [`Record`] as JSON.
@@ -84,6 +85,9 @@ pub struct Record {
     pub privacy: PrivacyRecord,
     /// Who answered.
     pub regions: RegionsRecord,
+    /// Where persons' contributions were clipped to narrower bounds than the owners'.
+    #[serde(default)]
+    pub clipping: Vec<ClippingRecord>,
 }
 
 /// An answer.
@@ -121,6 +125,7 @@ impl Answer {
         query_id: QueryId,
         privacy: PrivacyRecord,
         regions: RegionsRecord,
+        clipping: Vec<ClippingRecord>,
     ) -> Result<Self, ArrowError> {
         let mut unique = Names::default();
         // The statement's own names come first; bounds give way.
@@ -170,6 +175,7 @@ impl Answer {
             columns,
             privacy,
             regions,
+            clipping,
         };
         let json = serde_json::to_string(&record)
             .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
@@ -239,6 +245,7 @@ mod tests {
             "q".parse().expect("id"),
             PrivacyRecord::default(),
             RegionsRecord::default(),
+            Vec::new(),
         )
         .expect("answer");
         let names: Vec<String> = answer

@@ -14,8 +14,10 @@ use skerry_proto::{
 };
 
 use crate::{
+    bounds::Given,
     frontier::Frontier,
     merge::{self, Reply},
+    options::Bounds,
     prune,
     refuse::refuse,
     regions::Region,
@@ -32,6 +34,10 @@ pub(crate) struct Terms {
     pub delta: Delta,
     /// 0: as many as the policy allows.
     pub max_groups_contributed: u64,
+    /// Bounds that the researcher gives.
+    pub given: Given,
+    /// Whose bounds hold else.
+    pub bounds: Bounds,
     /// Of the whole statement.
     pub query_id: QueryId,
     /// A new draw is wanted.
@@ -86,19 +92,24 @@ impl Terms {
 
     /// The id of one release of the statement.
     fn release_id(&self, frontier: usize) -> Result<QueryId, Refusal> {
-        let id = self.query_id.as_str();
-        let named = format!("{id}.{}", frontier + 1);
-        named
-            .parse()
-            .or_else(|_| {
-                // Too long with the suffix: the id's own hash stands for it.
-                let short = hex::encode(&Sha256::digest(id.as_bytes())[..20]);
-                format!("{short}.{}", frontier + 1).parse()
-            })
-            .map_err(|error: skerry_proto::IdError| {
-                Refusal::new(ErrorCode::InvalidParameter, error.to_string(), "")
-            })
+        derived_id(&self.query_id, &(frontier + 1).to_string())
     }
+}
+
+/// An id that belongs to a statement's, the same for each retry.
+pub(crate) fn derived_id(id: &QueryId, part: &str) -> Result<QueryId, Refusal> {
+    let id = id.as_str();
+    let named = format!("{id}.{part}");
+    named
+        .parse()
+        .or_else(|_| {
+            // Too long with the suffix: the id's own hash stands for it.
+            let short = hex::encode(&Sha256::digest(id.as_bytes())[..20]);
+            format!("{short}.{part}").parse()
+        })
+        .map_err(|error: skerry_proto::IdError| {
+            Refusal::new(ErrorCode::InvalidParameter, error.to_string(), "")
+        })
 }
 
 /// Whether a region that refuses so may be left out when asked to.
@@ -135,7 +146,7 @@ pub(crate) async fn quote(
             epsilon_nano: epsilon.nano(),
             delta_atto: delta.atto(),
             max_groups_contributed: terms.max_groups_contributed,
-            frame: Vec::new(),
+            ..wire::Question::default()
         };
         let plan = LogicalPlan::Aggregate(frontier.aggregate.clone());
         let asked: Vec<&Region> = regions
@@ -150,32 +161,52 @@ pub(crate) async fn quote(
                 format!("The regions are {}.", known.join(", ")),
             );
         }
-        let mut quotes = one_quote(&asked, frontier, &question, terms, &mut quoted.missing).await?;
+        let shape = QuoteShape {
+            keys: frontier.keys(),
+            aggregates: frontier.aggregate.aggr_expr.len(),
+        };
+        let mut quotes = one_quote(&asked, shape, &question, terms, &mut quoted.missing).await?;
         let mut question = question;
         if let Some(((_, first), rest)) = quotes.split_first()
             && !rest.iter().all(|(_, other)| merge::agree(first, other))
         {
             // Owners declare different ranges: all measure in the hull of them.
             question.frame = merge::hull(quotes.iter().map(|(_, quote)| quote));
-            quotes = one_quote(&asked, frontier, &question, terms, &mut quoted.missing).await?;
-            if let Some(((region, first), rest)) = quotes.split_first()
-                && let Some((other, _)) = rest.iter().find(|(_, other)| !merge::agree(first, other))
-            {
-                return refuse(
-                    ErrorCode::RegionsDisagree,
-                    format!("regions `{region}` and `{other}` measure differently"),
-                    "Ask them one by one: WHERE region = '…'.",
-                );
-            }
+            quotes = one_quote(&asked, shape, &question, terms, &mut quoted.missing).await?;
+            all_agree(&quotes)?;
         }
         quoted.frontiers.push((question, quotes));
     }
     Ok(quoted)
 }
 
-async fn one_quote(
+/// What a quote must have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QuoteShape {
+    /// Keys of a group.
+    pub keys: usize,
+    /// Aggregates that are finished.
+    pub aggregates: usize,
+}
+
+/// Refuses quotes whose vectors can't be added.
+pub(crate) fn all_agree(quotes: &Quotes) -> Result<(), Refusal> {
+    if let Some(((region, first), rest)) = quotes.split_first()
+        && let Some((other, _)) = rest.iter().find(|(_, other)| !merge::agree(first, other))
+    {
+        return refuse(
+            ErrorCode::RegionsDisagree,
+            format!("regions `{region}` and `{other}` measure differently"),
+            "Ask them one by one: WHERE region = '…'.",
+        );
+    }
+    Ok(())
+}
+
+/// Asks these regions for their quotes of one question.
+pub(crate) async fn one_quote(
     asked: &[&Region],
-    frontier: &Frontier,
+    shape: QuoteShape,
     question: &wire::Question,
     terms: &Terms,
     missing: &mut BTreeMap<RegionId, Refusal>,
@@ -188,8 +219,7 @@ async fn one_quote(
     for (region, quote) in asked.iter().zip(join_all(calls).await) {
         match quote {
             Ok(quote) => {
-                let aggregates = frontier.aggregate.aggr_expr.len();
-                merge::check_quote(&region.id, &quote, frontier.keys(), aggregates)?;
+                merge::check_quote(&region.id, &quote, shape.keys, shape.aggregates)?;
                 quotes.push((region.id.clone(), quote));
             }
             Err(refusal) if can_be_missing(&refusal) => {
@@ -361,6 +391,8 @@ mod tests {
             epsilon: Epsilon::try_from(epsilon).expect("epsilon"),
             delta: Delta::ZERO,
             max_groups_contributed: 0,
+            given: Given::default(),
+            bounds: Bounds::Automatic,
             query_id: id.parse().expect("id"),
             fresh: false,
             allow_missing: false,

@@ -10,7 +10,12 @@ use datafusion::arrow::{
 use skerry_proto::{Delta, Epsilon, Refusal, RegionId, wire};
 
 use crate::{
-    answer::nano, dispatch::Quoted, finish, frontier::Frontier, merge::cell_noise, noise::Sum,
+    answer::nano,
+    dispatch::Quoted,
+    finish,
+    frontier::Frontier,
+    merge::{self, cell_noise},
+    noise::Sum,
     samples::LEVEL,
 };
 
@@ -71,7 +76,9 @@ pub(crate) fn explain(frontiers: &[Frontier], quoted: &Quoted) -> Result<RecordB
                     .and_then(|aggregate| finish::weights(aggregate, &quote.measures));
                 let own = noise.zip(weights).map(|(noise, weights)| {
                     let mut own = Sum::default();
-                    for (measure, weight) in weights {
+                    let starts = merge::starts(&quote.measures);
+                    for (cell, weight) in weights {
+                        let measure = starts.partition_point(|start| *start <= cell) - 1;
                         let step = quote.measures.get(measure).map_or(0.0, |m| m.step);
                         own.add(noise.times(step * weight));
                         if let Some(sum) = &mut sums[aggregate] {

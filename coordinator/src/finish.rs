@@ -20,7 +20,8 @@ use skerry_proto::{Value, wire};
 
 use crate::{
     frontier::{Frontier, Released},
-    merge::Merged,
+    merge::{self, Merged},
+    noise, statistic, tree,
 };
 
 /// The hidden column that numbers the draws.
@@ -59,8 +60,9 @@ fn scalar(value: &Value, data_type: &DataType) -> Result<ScalarValue> {
     scalar.cast_to(data_type)
 }
 
-/// The table of a release: key columns `k0…`, measures `m0…`, the row's number, and the draw's
-/// when there are draws. `draws` has for each draw its cells, keys × measures.
+/// The table of a release: key columns `k0…`, measures of one cell `m0…`, for each aggregate over
+/// measures of many cells its figure `f0…`, the row's number, and the draw's when there are draws.
+/// `draws` has for each draw its cells, keys × cells.
 pub(crate) fn table(
     frontier: &Frontier,
     merged: &Merged,
@@ -86,12 +88,29 @@ pub(crate) fn table(
         fields.push(Field::new(format!("k{key}"), data_type.clone(), true));
         columns.push(concat(&repeated)?);
     }
-    for measure in 0..merged.measures.len() {
+    let starts = merge::starts(&merged.measures);
+    for (measure, of_measure) in merged.measures.iter().enumerate() {
+        if is_many(of_measure) {
+            continue;
+        }
         let cells = draws
             .iter()
-            .flat_map(|(_, cells)| cells.iter().map(|row| row[measure]));
+            .flat_map(|(_, cells)| cells.iter().map(|row| row[starts[measure]]));
         fields.push(Field::new(format!("m{measure}"), DataType::Float64, false));
         columns.push(Arc::new(Float64Array::from_iter_values(cells)));
+    }
+    for (index, aggregate) in merged.aggregates.iter().enumerate() {
+        let Some(figure) = Figure::of(aggregate, merged, &starts) else {
+            continue;
+        };
+        let figures = draws.iter().flat_map(|(_, cells)| {
+            cells
+                .iter()
+                .enumerate()
+                .map(|(group, row)| figure.from(group, row))
+        });
+        fields.push(Field::new(format!("f{index}"), DataType::Float64, true));
+        columns.push(Arc::new(figures.collect::<Float64Array>()));
     }
     let numbers = draws.iter().flat_map(|_| 0..groups as i64);
     fields.push(Field::new(ROW, DataType::Int64, false));
@@ -107,6 +126,94 @@ pub(crate) fn table(
         schema,
         vec![vec![batch]],
     )?)))
+}
+
+/// Whether a measure has many cells in a group.
+fn is_many(measure: &wire::Measure) -> bool {
+    matches!(
+        measure.kind(),
+        wire::MeasureKind::Bins | wire::MeasureKind::Values
+    )
+}
+
+/// A figure that is made of a measure's many cells, beyond what an expression can say.
+enum Figure<'a> {
+    Quantile {
+        cells: std::ops::Range<usize>,
+        edges: &'a [f64],
+        whole: bool,
+        fraction: f64,
+    },
+    /// Values count whose persons are above what empty ones reach in one of twenty cases.
+    Values {
+        cells: std::ops::Range<usize>,
+        /// For each group.
+        thresholds: Vec<f64>,
+    },
+}
+
+impl<'a> Figure<'a> {
+    fn of(aggregate: &wire::Aggregate, merged: &'a Merged, starts: &[usize]) -> Option<Self> {
+        let measure = *aggregate.measures.first()? as usize;
+        let of_measure = merged.measures.get(measure)?;
+        let cells = *starts.get(measure)?..*starts.get(measure + 1)?;
+        match aggregate.function() {
+            wire::AggregateFunction::Quantile => {
+                let edges = &of_measure.edges;
+                Some(Self::Quantile {
+                    cells,
+                    edges,
+                    whole: aggregate.data_type() == wire::DataType::Integer
+                        && edges.windows(2).all(|ends| ends[1] - ends[0] == 1.0),
+                    fraction: aggregate.fraction_nano as f64 / 1e9,
+                })
+            }
+            wire::AggregateFunction::CountValues => {
+                let mut known: Vec<(Vec<u64>, f64)> = Vec::new();
+                let thresholds = (0..merged.keys.len())
+                    .map(|group| {
+                        let noise = merged.noise(group, &[(cells.start, 1.0)]);
+                        threshold(&noise, &mut known)
+                    })
+                    .collect();
+                Some(Self::Values { cells, thresholds })
+            }
+            _ => None,
+        }
+    }
+
+    fn from(&self, group: usize, row: &[f64]) -> Option<f64> {
+        match self {
+            Self::Quantile {
+                cells,
+                edges,
+                whole,
+                fraction,
+            } => tree::quantiles(&row[cells.clone()], edges, *whole, &[*fraction])
+                .into_iter()
+                .next()
+                .flatten(),
+            Self::Values { cells, thresholds } => {
+                let threshold = thresholds.get(group).copied().unwrap_or(f64::INFINITY);
+                let present = row[cells.clone()]
+                    .iter()
+                    .filter(|persons| **persons > threshold);
+                Some(present.count() as f64)
+            }
+        }
+    }
+}
+
+/// Persons that a value without any is below in 95 of 100 cases.
+pub(crate) fn threshold(noise: &noise::Sum, known: &mut Vec<(Vec<u64>, f64)>) -> f64 {
+    let key = noise.key();
+    if let Some((_, threshold)) = known.iter().find(|(other, _)| *other == key) {
+        return *threshold;
+    }
+    // The noise is symmetric: half of what is beyond 90 % is above.
+    let threshold = noise.half_width(0.9).max(0.5);
+    known.push((key, threshold));
+    threshold
 }
 
 /// The plan that stands for a release, with the schema of the aggregate that was there.
@@ -127,9 +234,14 @@ pub(crate) fn leaf(
             None => cell(format!("k{at}")),
             Some(aggregate) => {
                 let aggregate = &merged.aggregates[aggregate];
-                finished(aggregate, &merged.measures, field.data_type(), &|measure| {
-                    cell(format!("m{measure}"))
-                })?
+                let made = cell(format!("f{}", at - keys));
+                finished(
+                    aggregate,
+                    &merged.measures,
+                    field.data_type(),
+                    made,
+                    &|measure| cell(format!("m{measure}")),
+                )?
             }
         };
         exprs.push(value.alias_qualified(relation.cloned(), field.name()));
@@ -155,11 +267,13 @@ pub(crate) fn leaf(
     })
 }
 
-/// One aggregate from the noisy measures, as `data_type`.
+/// One aggregate from the noisy measures, as `data_type`. `made` is its figure where that was made
+/// of many cells.
 fn finished(
     aggregate: &wire::Aggregate,
     measures: &[wire::Measure],
     data_type: &DataType,
+    made: Expr,
     cell: &dyn Fn(u32) -> Expr,
 ) -> Result<Expr> {
     let whole = |value: Expr| {
@@ -169,34 +283,58 @@ fn finished(
             cast(value, data_type.clone())
         }
     };
-    let centre = |sum: u32| lit(measures[sum as usize].centre);
-    match (aggregate.function(), aggregate.measures.as_slice()) {
+    let part = |measure: &u32| statistic::Part {
+        sum: cell(*measure),
+        centre: measures[*measure as usize]
+            .factors
+            .first()
+            .map_or(0.0, |factor| factor.centre),
+    };
+    let parts: Vec<statistic::Part> = aggregate.measures.iter().map(part).collect();
+    match (aggregate.function(), parts.as_slice()) {
+        (wire::AggregateFunction::Count | wire::AggregateFunction::Sum, [sum]) => {
+            Ok(whole(sum.sum.clone()))
+        }
+        (wire::AggregateFunction::Sum, [sum, count]) => {
+            Ok(whole(sum.sum.clone() + lit(sum.centre) * count.sum.clone()))
+        }
+        (wire::AggregateFunction::Quantile | wire::AggregateFunction::CountValues, [_]) => {
+            Ok(whole(made))
+        }
         (wire::AggregateFunction::Average, [sum, count]) => {
             // Fewer than no rows is no average; the noise can make it so.
-            let average = centre(*sum) + cell(*sum) / cell(*count);
-            when(cell(*count).gt(lit(0.0)), cast(average, data_type.clone())).end()
+            let average = lit(sum.centre) + sum.sum.clone() / count.sum.clone();
+            when(
+                count.sum.clone().gt(lit(0.0)),
+                cast(average, data_type.clone()),
+            )
+            .end()
         }
-        (_, [sum]) => Ok(whole(cell(*sum))),
-        (_, [sum, count]) => Ok(whole(cell(*sum) + centre(*sum) * cell(*count))),
-        _ => Err(DataFusionError::Internal(
-            "an aggregate of no measure".to_owned(),
-        )),
+        (function, parts) => match statistic::figure(function, parts) {
+            Some(figure) => Ok(whole(figure?)),
+            None => Err(DataFusionError::Internal(
+                "an aggregate that is not known".to_owned(),
+            )),
+        },
     }
 }
 
-/// An aggregate that is a weighted sum of measures and so has exact quantiles: its weights.
-/// Nothing for an average.
+/// An aggregate that is a weighted sum of cells and so has exact quantiles: its weights. Nothing
+/// for any other.
 pub(crate) fn weights(
     aggregate: &wire::Aggregate,
     measures: &[wire::Measure],
 ) -> Option<Vec<(usize, f64)>> {
     match (aggregate.function(), aggregate.measures.as_slice()) {
         (wire::AggregateFunction::Count | wire::AggregateFunction::Sum, [sum]) => {
-            Some(vec![(*sum as usize, 1.0)])
+            let start = *merge::starts(measures).get(*sum as usize)?;
+            Some(vec![(start, 1.0)])
         }
         (wire::AggregateFunction::Sum, [sum, count]) => {
-            let centre = measures.get(*sum as usize)?.centre;
-            Some(vec![(*sum as usize, 1.0), (*count as usize, centre)])
+            let starts = merge::starts(measures);
+            let centre = measures.get(*sum as usize)?.factors.first()?.centre;
+            let (sum, count) = (starts.get(*sum as usize)?, starts.get(*count as usize)?);
+            Some(vec![(*sum, 1.0), (*count, centre)])
         }
         _ => None,
     }

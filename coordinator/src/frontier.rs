@@ -18,6 +18,7 @@ use datafusion_proto::bytes::logical_plan_to_bytes_with_extension_codec;
 use skerry_proto::{ErrorCode, Refusal, limit, planning};
 
 use crate::{
+    canonical::canonical,
     federated_table::{FederatedTable, NameCodec},
     lineage::{carried, is_carried, unit},
     plan::Planned,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Releases of one statement.
-const FRONTIERS: usize = 16;
+pub(crate) const FRONTIERS: usize = 64;
 
 /// One release: what the nodes are sent.
 #[derive(Debug, Clone)]
@@ -115,6 +116,8 @@ pub(crate) fn cut(plan: LogicalPlan) -> Result<Planned, Refusal> {
 #[derive(Default)]
 struct Cuts {
     frontiers: Vec<Frontier>,
+    /// Of each frontier, what it asks whatever its names are.
+    asked: Vec<Option<String>>,
     places: usize,
 }
 
@@ -209,10 +212,13 @@ fn release(aggregate: Aggregate, cuts: &mut Cuts) -> Result<LogicalPlan, Refusal
         );
     }
     let frontiers = &mut cuts.frontiers;
-    // A CTE that is used twice comes here twice with the same bytes: it is released once.
-    let frontier = match frontiers.iter().position(|known| known.plan == bytes) {
+    // A CTE that is used twice comes here twice, and is released once.
+    let asked = canonical(&plan);
+    let same = |known: &Option<String>| asked.is_some() && *known == asked;
+    let frontier = match cuts.asked.iter().position(same) {
         Some(known) => known,
         None => {
+            cuts.asked.push(asked);
             frontiers.push(Frontier {
                 aggregate,
                 plan: bytes,
@@ -293,7 +299,7 @@ fn refuse_left_subqueries(plan: &LogicalPlan) -> Result<(), Refusal> {
 }
 
 /// The first private table of a plan.
-fn private_table(plan: &LogicalPlan) -> Option<Arc<FederatedTable>> {
+pub(crate) fn private_table(plan: &LogicalPlan) -> Option<Arc<FederatedTable>> {
     let mut found = None;
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {

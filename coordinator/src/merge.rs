@@ -12,6 +12,7 @@ use skerry_proto::{ErrorCode, Refusal, RegionId, Value, limit, wire};
 use crate::{
     noise::{Noise, Sum},
     refuse::refuse,
+    statistic, tree,
 };
 
 /// What one region answered to one question.
@@ -38,15 +39,53 @@ pub(crate) struct Merged {
     pub measures: Vec<wire::Measure>,
     /// How each aggregate is made of the measures.
     pub aggregates: Vec<wire::Aggregate>,
-    /// keys × measures, in the measures' units.
+    /// keys × cells of the measures, in the measures' units.
     pub cells: Vec<Vec<f64>>,
+    /// Persons whose contribution was clipped, with the noise of that figure; none where they
+    /// weren't counted.
+    pub clipped: Option<Clipped>,
     parts: Vec<Part>,
+}
+
+/// Persons whose contribution was clipped, over all regions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Clipped {
+    /// With noise, so it can be negative.
+    pub persons: f64,
+    /// Its noise.
+    pub noise: Sum,
+}
+
+/// Cells that a measure has in each group.
+pub(crate) fn width(measure: &wire::Measure) -> usize {
+    match measure.kind() {
+        wire::MeasureKind::Bins => tree::levels(measure.edges.len().saturating_sub(1))
+            .into_iter()
+            .sum(),
+        wire::MeasureKind::Values => measure.values.len(),
+        wire::MeasureKind::Unspecified
+        | wire::MeasureKind::Persons
+        | wire::MeasureKind::Rows
+        | wire::MeasureKind::Sum
+        | wire::MeasureKind::Product => 1,
+    }
+}
+
+/// Where each measure's cells begin within a group, and last how many cells a group has.
+pub(crate) fn starts(measures: &[wire::Measure]) -> Vec<usize> {
+    let mut starts = vec![0];
+    let mut end = 0;
+    for measure in measures {
+        end += width(measure);
+        starts.push(end);
+    }
+    starts
 }
 
 /// One region's noise.
 #[derive(Debug, Clone)]
 struct Part {
-    /// In each measure's unit.
+    /// Of each cell of a group, in its measure's unit.
     noise: Vec<Noise>,
     /// Where each merged group is in this region's vector.
     position: Vec<Option<usize>>,
@@ -94,8 +133,9 @@ pub(crate) fn check_quote(
     if quote.region != region.as_str() {
         return wrong("it is signed by another region");
     }
+    let of_group: usize = quote.measures.iter().map(width).sum();
     if quote.groups.len() > limit::GROUPS
-        || quote.groups.len().saturating_mul(quote.measures.len()) > limit::CELLS
+        || quote.groups.len().saturating_mul(of_group) > limit::CELLS
     {
         return wrong("too many cells");
     }
@@ -110,21 +150,39 @@ pub(crate) fn check_quote(
         return wrong("another number of aggregates");
     }
     for aggregate in &quote.aggregates {
-        let wanted: &[usize] = match aggregate.function() {
-            wire::AggregateFunction::Count => &[1],
-            wire::AggregateFunction::Sum => &[1, 2],
-            wire::AggregateFunction::Average => &[2],
-            wire::AggregateFunction::Unspecified => &[],
-        };
         let known = |index: &u32| (*index as usize) < quote.measures.len();
-        if !wanted.contains(&aggregate.measures.len()) || !aggregate.measures.iter().all(known) {
+        if !statistic::is_made_of(aggregate.function(), aggregate.measures.len())
+            || !aggregate.measures.iter().all(known)
+        {
             return wrong("an aggregate that can't be finished");
         }
     }
     for measure in &quote.measures {
-        let finite = [measure.step, measure.centre].iter().all(|x| x.is_finite());
-        if !finite || measure.step <= 0.0 {
+        let factors = match measure.kind() {
+            wire::MeasureKind::Sum | wire::MeasureKind::Bins => 1,
+            wire::MeasureKind::Product => 2,
+            wire::MeasureKind::Unspecified
+            | wire::MeasureKind::Persons
+            | wire::MeasureKind::Rows
+            | wire::MeasureKind::Values => 0,
+        };
+        let finite = measure
+            .factors
+            .iter()
+            .flat_map(|factor| [factor.low, factor.high, factor.centre])
+            .chain(measure.edges.iter().copied())
+            .all(f64::is_finite);
+        if !finite
+            || measure.factors.len() != factors
+            || !measure.step.is_finite()
+            || measure.step <= 0.0
+        {
             return wrong("a measure without a unit");
+        }
+        if (measure.kind() == wire::MeasureKind::Bins) != (measure.edges.len() >= 2)
+            || !measure.edges.is_sorted()
+        {
+            return wrong("bins that are none");
         }
     }
     if quote.noise.as_ref().and_then(cell_noise).is_none() {
@@ -135,13 +193,17 @@ pub(crate) fn check_quote(
 
 /// Whether two regions measure the same: kinds, centres and bounds.
 pub(crate) fn agree(a: &wire::Quote, b: &wire::Quote) -> bool {
-    let frame = |m: &wire::Measure| (m.kind, m.centre, m.low, m.high, m.rows);
+    let without_step = |measure: &wire::Measure| wire::Measure {
+        step: 0.0,
+        ..measure.clone()
+    };
     a.key_types == b.key_types
         && a.aggregates == b.aggregates
+        && (a.clipped_weight == 0) == (b.clipped_weight == 0)
         && a.measures
             .iter()
-            .map(frame)
-            .eq(b.measures.iter().map(frame))
+            .map(without_step)
+            .eq(b.measures.iter().map(without_step))
 }
 
 /// Bounds that hold for every region: the hull, measure by measure.
@@ -151,21 +213,53 @@ pub(crate) fn hull<'a>(
     let mut frames: Vec<wire::MeasureFrame> = Vec::new();
     for quote in quotes {
         for (index, measure) in quote.measures.iter().enumerate() {
+            let own = frame(measure);
             match frames.get_mut(index) {
-                None => frames.push(wire::MeasureFrame {
-                    low: measure.low,
-                    high: measure.high,
-                    rows: measure.rows,
-                }),
-                Some(frame) => {
-                    frame.low = frame.low.min(measure.low);
-                    frame.high = frame.high.max(measure.high);
-                    frame.rows = frame.rows.max(measure.rows);
-                }
+                None => frames.push(own),
+                Some(frame) => widen(frame, own),
             }
         }
     }
     frames
+}
+
+/// The bounds that a measure has.
+pub(crate) fn frame(measure: &wire::Measure) -> wire::MeasureFrame {
+    wire::MeasureFrame {
+        rows: measure.rows,
+        ranges: measure
+            .factors
+            .iter()
+            .map(|factor| wire::Interval {
+                low: factor.low,
+                high: factor.high,
+                centre: factor.centre,
+            })
+            .collect(),
+        values: measure.values.clone(),
+        total: measure.total,
+    }
+}
+
+fn widen(frame: &mut wire::MeasureFrame, other: wire::MeasureFrame) {
+    frame.rows = frame.rows.max(other.rows);
+    for (range, other) in frame.ranges.iter_mut().zip(other.ranges) {
+        range.low = range.low.min(other.low);
+        range.high = range.high.max(other.high);
+        if range.centre != other.centre {
+            range.centre = range.low + (range.high - range.low) / 2.0;
+        }
+    }
+    let mut values: Vec<Value> = frame
+        .values
+        .iter()
+        .chain(&other.values)
+        .map(Value::from)
+        .collect();
+    values.sort();
+    values.dedup();
+    frame.values = values.iter().map(wire::Value::from).collect();
+    frame.total = frame.total.max(other.total);
 }
 
 impl Merged {
@@ -179,7 +273,14 @@ impl Merged {
             aggregates: first.quote.aggregates.clone(),
             ..Self::default()
         };
-        let width = merged.measures.len();
+        let starts = starts(&merged.measures);
+        let width = starts.last().copied().unwrap_or(0);
+        // For each cell of a group, its measure.
+        let measure_of: Vec<usize> = starts
+            .windows(2)
+            .enumerate()
+            .flat_map(|(measure, ends)| vec![measure; ends[1] - ends[0]])
+            .collect();
         let mut index: HashMap<Vec<Value>, usize> = HashMap::new();
         // Whole cells, while all regions count in the same steps; they stay exact.
         let mut whole: Vec<Vec<i128>> = Vec::new();
@@ -202,7 +303,8 @@ impl Merged {
                 return Err(bad(region, "it is signed by another region"));
             }
             let groups = keys(quote);
-            if released.cells.len() != groups.len() * width {
+            let counts_clipped = quote.clipped_weight > 0;
+            if released.cells.len() != groups.len() * width + usize::from(counts_clipped) {
                 return Err(bad(region, "another number of cells"));
             }
             let noise = released
@@ -212,10 +314,18 @@ impl Merged {
             let Some(noise) = noise.and_then(cell_noise) else {
                 return Err(bad(region, "other noise"));
             };
-            let steps = quote.measures.iter().map(|measure| measure.step);
-            same_steps &= steps
-                .clone()
-                .eq(merged.measures.iter().map(|measure| measure.step));
+            if counts_clipped && let Some(last) = released.cells.last() {
+                let step = 1.0 / quote.clipped_weight as f64;
+                let clipped = merged.clipped.get_or_insert_default();
+                clipped.persons += *last as f64 * step;
+                clipped.noise.add(noise.times(step));
+            }
+            let steps = measure_of
+                .iter()
+                .map(|measure| quote.measures[*measure].step);
+            same_steps &= steps.clone().eq(measure_of
+                .iter()
+                .map(|measure| merged.measures[*measure].step));
             let mut position = vec![None; merged.keys.len()];
             for (row, key) in groups.into_iter().enumerate() {
                 let at = *index.entry(key).or_insert_with_key(|key| {
@@ -228,10 +338,10 @@ impl Merged {
                 if position[at].replace(row).is_some() {
                     return Err(bad(region, "a group twice"));
                 }
-                for (measure, step) in steps.clone().enumerate() {
-                    let cell = released.cells[row * width + measure];
-                    merged.cells[at][measure] += cell as f64 * step;
-                    whole[at][measure] += i128::from(cell);
+                for (index, step) in steps.clone().enumerate() {
+                    let cell = released.cells[row * width + index];
+                    merged.cells[at][index] += cell as f64 * step;
+                    whole[at][index] += i128::from(cell);
                 }
             }
             merged.parts.push(Part {
@@ -246,8 +356,8 @@ impl Merged {
         }
         if same_steps {
             for (cells, whole) in merged.cells.iter_mut().zip(whole) {
-                for ((cell, whole), measure) in cells.iter_mut().zip(whole).zip(&merged.measures) {
-                    *cell = whole as f64 * measure.step;
+                for ((cell, whole), measure) in cells.iter_mut().zip(whole).zip(&measure_of) {
+                    *cell = whole as f64 * merged.measures[*measure].step;
                 }
             }
         }
@@ -262,7 +372,11 @@ impl Merged {
                 region: region.clone(),
                 released: wire::Released {
                     region: region.to_string(),
-                    cells: vec![0; quote.groups.len() * quote.measures.len()],
+                    cells: vec![
+                        0;
+                        quote.groups.len() * quote.measures.iter().map(width).sum::<usize>()
+                            + usize::from(quote.clipped_weight > 0)
+                    ],
                     noise: quote.noise,
                     ..wire::Released::default()
                 }
@@ -275,13 +389,13 @@ impl Merged {
         Self::new(&replies)
     }
 
-    /// The noise in a weighted sum of one group's measures.
+    /// The noise in a weighted sum of one group's cells.
     pub fn noise(&self, group: usize, weights: &[(usize, f64)]) -> Sum {
         let mut sum = Sum::default();
         for part in &self.parts {
             if part.position.get(group).copied().flatten().is_some() {
-                for (measure, weight) in weights {
-                    sum.add(part.noise[*measure].times(*weight));
+                for (cell, weight) in weights {
+                    sum.add(part.noise[*cell].times(*weight));
                 }
             }
         }
@@ -309,7 +423,7 @@ pub(crate) struct Draws<'a> {
 }
 
 impl Draws<'_> {
-    /// The next draw: keys × measures, in the measures' units.
+    /// The next draw: keys × cells, in the measures' units.
     pub fn next(&mut self) -> Vec<Vec<f64>> {
         let mut cells = self.merged.cells.clone();
         for (part, stream) in self.merged.parts.iter().zip(&mut self.streams) {
@@ -353,19 +467,17 @@ pub(crate) mod tests {
             measures: vec![wire::Measure {
                 kind: wire::MeasureKind::Persons.into(),
                 step: 0.5,
-                centre: 0.0,
-                low: 1.0,
-                high: 1.0,
                 rows: 1,
+                ..wire::Measure::default()
             }],
             aggregates: vec![wire::Aggregate {
                 function: wire::AggregateFunction::Count.into(),
                 measures: vec![0],
                 data_type: wire::DataType::Integer.into(),
+                fraction_nano: 0,
             }],
             noise: Some(noise),
-            cost: None,
-            budget: None,
+            ..wire::Quote::default()
         };
         Reply {
             region: region.parse().expect("region"),
@@ -431,7 +543,7 @@ pub(crate) mod tests {
         assert!(with(&|r| r.noise = None).is_err());
         assert!(Merged::new(&[reply("a", &[1, 1], &[1, 2], 4)]).is_err());
         let mut other = reply("b", &[1], &[10], 4);
-        other.quote.measures[0].centre = 3.0;
+        other.quote.measures[0].rows = 3;
         assert!(Merged::new(&[good.clone(), other]).is_err());
         let mut none = good.quote.clone();
         none.noise = None;

@@ -20,10 +20,29 @@ const OPERATORS: usize = 500;
 /// Open parentheses at one place.
 const DEPTH: usize = 48;
 
-const NAMES: [&str; 3] = ["epsilon", "delta", "max_groups_contributed"];
+const NAMES: [&str; 6] = [
+    "epsilon",
+    "delta",
+    "max_groups_contributed",
+    "max_rows_contributed",
+    "max_total_contributed",
+    "bounds",
+];
+
+/// Whose bounds on a person's contribution hold, where the researcher gives none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Bounds {
+    /// Found ones where declared ones are likely to be far too wide.
+    #[default]
+    Automatic,
+    /// The owners' declarations.
+    Declared,
+    /// Those found with a part of the budget.
+    Found,
+}
 
 /// A statement without our own words, and what they said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Statement {
     /// SQL that the parser knows.
     pub sql: String,
@@ -35,6 +54,12 @@ pub(crate) struct Statement {
     pub delta: Option<Delta>,
     /// `max_groups_contributed = …`
     pub max_groups_contributed: Option<u64>,
+    /// `max_rows_contributed = …`
+    pub max_rows_contributed: Option<u64>,
+    /// `max_total_contributed = …`
+    pub max_total_contributed: Option<f64>,
+    /// `bounds = …`
+    pub bounds: Option<Bounds>,
 }
 
 /// Takes our words off a statement.
@@ -167,11 +192,13 @@ fn read(tokens: &[TokenWithSpan], at: usize, into: &mut Statement) -> Result<usi
             Some(Token::Minus) => (true, at + 3),
             _ => (false, at + 2),
         };
-        let Some(Token::Number(number, _)) = token(value_at) else {
-            return Err(wrong(value_at));
+        let value = match token(value_at) {
+            Some(Token::Number(number, _)) => number,
+            Some(Token::SingleQuotedString(text)) if !negative => text,
+            _ => return Err(wrong(value_at)),
         };
         let sign = if negative { "-" } else { "" };
-        set(into, &name.value, &format!("{sign}{number}"))?;
+        set(into, &name.value, &format!("{sign}{value}"))?;
         match token(value_at + 1) {
             Some(Token::Comma) => at = value_at + 2,
             Some(Token::RParen) => return Ok(value_at + 2),
@@ -188,6 +215,10 @@ fn set(into: &mut Statement, name: &str, number: &str) -> Result<(), Refusal> {
             .map_err(|_| bad(format!("`{number}` is no number")))
     };
     let named = name.to_ascii_lowercase();
+    let whole = || {
+        let count = number.parse::<u64>().ok().filter(|count| *count > 0);
+        count.ok_or_else(|| bad(format!("{named} must be a whole number from 1")))
+    };
     let twice = match named.as_str() {
         "epsilon" => {
             let epsilon = Epsilon::try_from(real()?).map_err(|e| bad(e.to_string()))?;
@@ -197,15 +228,29 @@ fn set(into: &mut Statement, name: &str, number: &str) -> Result<(), Refusal> {
             let delta = Delta::try_from(real()?).map_err(|e| bad(e.to_string()))?;
             into.delta.replace(delta).is_some()
         }
-        "max_groups_contributed" => {
-            let groups: u64 = number
-                .parse()
-                .ok()
-                .filter(|groups| *groups > 0)
-                .ok_or_else(|| {
-                    bad("max_groups_contributed must be a whole number from 1".to_owned())
-                })?;
-            into.max_groups_contributed.replace(groups).is_some()
+        "max_groups_contributed" => into.max_groups_contributed.replace(whole()?).is_some(),
+        "max_rows_contributed" => into.max_rows_contributed.replace(whole()?).is_some(),
+        "max_total_contributed" => {
+            let total = real()?;
+            if !(total > 0.0 && total <= 1e15) {
+                return Err(bad(
+                    "max_total_contributed must be a number above 0".to_owned()
+                ));
+            }
+            into.max_total_contributed.replace(total).is_some()
+        }
+        "bounds" => {
+            let bounds = match number.to_ascii_lowercase().as_str() {
+                "automatic" => Bounds::Automatic,
+                "declared" => Bounds::Declared,
+                "found" => Bounds::Found,
+                other => {
+                    return Err(bad(format!(
+                        "bounds must be 'automatic', 'declared' or 'found', not '{other}'"
+                    )));
+                }
+            };
+            into.bounds.replace(bounds).is_some()
         }
         "privacy_unit_column" => {
             return refuse(

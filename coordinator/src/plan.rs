@@ -18,6 +18,7 @@ use skerry_proto::{ErrorCode, Refusal, planning};
 use crate::{
     catalogue::Catalogue,
     frontier::{self, Frontier},
+    grouping_sets,
     refuse::refuse,
     session,
 };
@@ -94,7 +95,7 @@ impl Planner {
             .execute_and_check(plan, self.state.config_options(), |_, _| {})
             .map_err(told)?;
         let plan = planning::rewrite(&self.state, plan).map_err(told)?;
-        frontier::cut(plan)
+        frontier::cut(grouping_sets::expand(plan)?)
     }
 
     fn parse(&self, sql: &str) -> Result<Statement, Refusal> {

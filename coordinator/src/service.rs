@@ -14,7 +14,10 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
     answer::{Answer, PrivacyRecord, RegionRecord, RegionsRecord, nano},
+    bounding,
+    bounds::{FoundBound, Given},
     catalogue::Catalogue,
+    clipping,
     dispatch::{self, Asked, Terms},
     explain,
     merge::{Merged, Reply},
@@ -80,7 +83,7 @@ impl Coordinator {
         let planned = known.planner.plan(&statement.sql).await?;
         if planned.frontiers.is_empty() && !explain {
             return self
-                .compute(&known, &planned, terms, Asked::nothing())
+                .compute(&known, &planned, terms, Asked::nothing(), Search::default())
                 .await;
         }
         let quoted = dispatch::quote(&self.regions, &planned.frontiers, &terms).await?;
@@ -91,8 +94,13 @@ impl Coordinator {
         if quoted.frontiers.iter().any(|(_, quotes)| quotes.is_empty()) {
             return Err(dispatch::told_missing(&quoted.missing, &terms, false));
         }
-        let asked = dispatch::release(&self.regions, quoted, &terms).await?;
-        self.compute(&known, &planned, terms, asked).await
+        let bounded = bounding::bound(&self.regions, &planned.frontiers, quoted, &terms).await?;
+        let asked = dispatch::release(&self.regions, bounded.quoted, &terms).await?;
+        let search = Search {
+            found: bounded.found,
+            asked: bounded.searched,
+        };
+        self.compute(&known, &planned, terms, asked, search).await
     }
 
     /// Runs the rest of the statement on made-up figures: what can't be computed is refused
@@ -133,6 +141,7 @@ impl Coordinator {
         planned: &Planned,
         terms: Terms,
         asked: Asked,
+        search: Search,
     ) -> Result<Answer, Refusal> {
         let merged = asked
             .replies
@@ -151,7 +160,14 @@ impl Coordinator {
         )?;
         let fields = planned.upper.schema().fields();
         let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-        let privacy = self.privacy(&terms, &asked.replies);
+        let clipping = clipping::records(&planned.frontiers, &merged, &search.found);
+        let paid: Vec<Vec<Reply>> = search
+            .asked
+            .into_iter()
+            .flat_map(|asked| asked.replies)
+            .chain(asked.replies.iter().cloned())
+            .collect();
+        let privacy = self.privacy(&terms, &paid);
         let regions = RegionsRecord {
             answered: self.in_order(|id| {
                 asked
@@ -162,7 +178,8 @@ impl Coordinator {
             }),
             missing: self.in_order(|id| asked.missing.contains_key(id)),
         };
-        Answer::new(&batch, &names, &figures, terms.query_id, privacy, regions)
+        let id = terms.query_id;
+        Answer::new(&batch, &names, &figures, id, privacy, regions, clipping)
             .map_err(|error| above(&error.into()))
     }
 
@@ -201,7 +218,7 @@ impl Coordinator {
             ..PrivacyRecord::default()
         };
         let id = terms.query_id.clone();
-        Answer::new(&batch, &names, &figures, id, privacy, regions)
+        Answer::new(&batch, &names, &figures, id, privacy, regions, Vec::new())
             .map_err(|error| above(&error.into()))
     }
 
@@ -338,6 +355,15 @@ impl Coordinator {
     }
 }
 
+/// What the search for bounds came to.
+#[derive(Default)]
+struct Search {
+    /// For each frontier, for each of its measures.
+    found: Vec<Option<Vec<FoundBound>>>,
+    /// What it released.
+    asked: Vec<Asked>,
+}
+
 impl Asked {
     /// Of a statement without private tables.
     fn nothing() -> Self {
@@ -394,6 +420,11 @@ fn terms(
         epsilon,
         delta: statement.delta.or(question.delta).unwrap_or(Delta::ZERO),
         max_groups_contributed: statement.max_groups_contributed.unwrap_or(0),
+        given: Given {
+            rows: statement.max_rows_contributed,
+            total: statement.max_total_contributed,
+        },
+        bounds: statement.bounds.unwrap_or_default(),
         query_id,
         fresh: question.fresh,
         allow_missing: question.allow_missing,

@@ -256,7 +256,9 @@ impl Widener<'_> {
 
     fn aggregate(&mut self, aggregate: Aggregate) -> Result<Wide> {
         if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) {
-            return not_impl_err!("ROLLUP, CUBE and GROUPING SETS of noisy figures");
+            return not_impl_err!(
+                "ROLLUP, CUBE and GROUPING SETS of noisy figures without an aggregate"
+            );
         }
         let below = self.wide(own(aggregate.input), false)?;
         let original: Vec<Column> = aggregate.schema.columns();

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use skerry_privacy::{
-    analysis::{Finish, Frame, Quote, Request, measure::MeasureKind},
+    analysis::{
+        Frame, Purpose, Quote, Range, Request,
+        aggregate::{Finish, Statistic},
+        measure::{Counted, Factor, Measure},
+    },
     mechanism::{Mechanism, Noise},
     policy::{Domain, Ownership, TablePolicy},
+    question::{Pair, Spread},
 };
 use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, limit, wire};
 
@@ -25,28 +30,56 @@ pub(crate) fn request(question: &wire::Question) -> Result<Request, Refusal> {
     let invalid = |error: skerry_proto::ParameterError| {
         Refusal::new(ErrorCode::InvalidParameter, error.to_string(), "")
     };
-    if question.frame.len() > limit::AGGREGATES * 3 {
+    if question.frame.len() > limit::AGGREGATES * 6 {
         return Err(Refusal::new(
             ErrorCode::TooLarge,
             "the frame has too many measures",
             "",
         ));
     }
+    let unknown = |what: &str| {
+        Refusal::new(
+            ErrorCode::InvalidParameter,
+            format!("the question has a {what} that this node doesn't know"),
+            "use the same version of Skerry at all regions and the coordinator",
+        )
+    };
     Ok(Request {
         epsilon: Epsilon::from_nano(question.epsilon_nano).map_err(invalid)?,
         delta: Delta::from_atto(question.delta_atto).map_err(invalid)?,
         max_groups: (question.max_groups_contributed > 0)
             .then_some(question.max_groups_contributed),
-        frame: question
-            .frame
+        frame: question.frame.iter().map(frame).collect(),
+        purpose: match wire::Purpose::try_from(question.purpose) {
+            Ok(wire::Purpose::Answer) => Purpose::Answer,
+            Ok(wire::Purpose::Totals) => Purpose::Totals,
+            Err(_) => return Err(unknown("purpose")),
+        },
+        count_clipped: question.count_clipped,
+        mechanism: match wire::Mechanism::try_from(question.mechanism) {
+            Ok(wire::Mechanism::Unspecified) => None,
+            Ok(wire::Mechanism::DiscreteLaplace) => Some(Mechanism::DiscreteLaplace),
+            Ok(wire::Mechanism::DiscreteGaussian) => Some(Mechanism::DiscreteGaussian),
+            Err(_) => return Err(unknown("mechanism")),
+        },
+    })
+}
+
+fn frame(frame: &wire::MeasureFrame) -> Frame {
+    Frame {
+        rows: frame.rows,
+        ranges: frame
+            .ranges
             .iter()
-            .map(|frame| Frame {
-                low: frame.low,
-                high: frame.high,
-                rows: frame.rows,
+            .map(|range| Range {
+                low: range.low,
+                high: range.high,
+                centre: range.centre,
             })
             .collect(),
-    })
+        values: frame.values.iter().map(Into::into).collect(),
+        total: (frame.total != 0.0).then_some(frame.total),
+    }
 }
 
 fn data_type(plain: DataType) -> i32 {
@@ -70,48 +103,96 @@ pub(crate) fn quote(
                 keys: group.iter().map(wire::Value::from).collect(),
             })
             .collect(),
-        measures: quote
-            .measures
-            .iter()
-            .map(|measure| wire::Measure {
-                kind: match measure.kind {
-                    MeasureKind::Persons => wire::MeasureKind::Persons,
-                    MeasureKind::Rows => wire::MeasureKind::Rows,
-                    MeasureKind::Sum => wire::MeasureKind::Sum,
-                }
-                .into(),
-                step: measure.grid.step(),
-                centre: measure.centre,
-                low: measure.low,
-                high: measure.high,
-                rows: measure.rows,
-            })
-            .collect(),
+        measures: quote.measures.iter().map(measure).collect(),
         aggregates: quote.finishes.iter().map(aggregate).collect(),
         noise: Some(noise(&quote.noise)),
         cost: Some(cost(quote, request)),
         budget: Some(budget),
+        clipped_weight: quote.clipped.unwrap_or(0),
     }
 }
 
+fn measure(measure: &Measure) -> wire::Measure {
+    let factor = |factor: &Factor| wire::Factor {
+        low: factor.low,
+        high: factor.high,
+        centre: factor.centre,
+    };
+    let mut message = wire::Measure {
+        step: measure.grid.step(),
+        rows: measure.rows,
+        total: measure.total.unwrap_or(0.0),
+        ..wire::Measure::default()
+    };
+    let kind = match &measure.counted {
+        Counted::Persons { .. } => wire::MeasureKind::Persons,
+        Counted::Rows { .. } => wire::MeasureKind::Rows,
+        Counted::Sum(of) => {
+            message.factors = vec![factor(of)];
+            wire::MeasureKind::Sum
+        }
+        Counted::Product(first, second) => {
+            message.factors = vec![factor(first), factor(second)];
+            wire::MeasureKind::Product
+        }
+        Counted::Bins {
+            low, high, edges, ..
+        } => {
+            message.factors = vec![wire::Factor {
+                low: *low,
+                high: *high,
+                centre: 0.0,
+            }];
+            message.edges.clone_from(edges);
+            wire::MeasureKind::Bins
+        }
+        Counted::Values { values, .. } => {
+            message.values = values.iter().map(wire::Value::from).collect();
+            wire::MeasureKind::Values
+        }
+    };
+    message.kind = kind.into();
+    message
+}
+
 fn aggregate(finish: &Finish) -> wire::Aggregate {
-    let (function, measures, of_answer) = match *finish {
-        Finish::Count { count } => (
-            wire::AggregateFunction::Count,
-            vec![count],
-            DataType::Integer,
-        ),
-        Finish::Sum { sum, data_type } => (wire::AggregateFunction::Sum, vec![sum], data_type),
-        Finish::Average { sum, count } => (
-            wire::AggregateFunction::Average,
-            vec![sum, count],
-            DataType::Float,
-        ),
+    use wire::AggregateFunction as Function;
+    let mut fraction_nano = 0;
+    let function = match finish.statistic {
+        Statistic::Count => Function::Count,
+        Statistic::Sum => Function::Sum,
+        Statistic::Average => Function::Average,
+        Statistic::Spread(Spread::VariancePopulation) => Function::VariancePopulation,
+        Statistic::Spread(Spread::VarianceSample) => Function::VarianceSample,
+        Statistic::Spread(Spread::DeviationPopulation) => Function::DeviationPopulation,
+        Statistic::Spread(Spread::DeviationSample) => Function::DeviationSample,
+        Statistic::Pair(pair) => match pair {
+            Pair::CovariancePopulation => Function::CovariancePopulation,
+            Pair::CovarianceSample => Function::CovarianceSample,
+            Pair::Correlation => Function::Correlation,
+            Pair::Slope => Function::Slope,
+            Pair::Intercept => Function::Intercept,
+            Pair::Determination => Function::Determination,
+            Pair::Count => Function::Count,
+            Pair::AverageX => Function::AverageX,
+            Pair::AverageY => Function::AverageY,
+            Pair::SquaresX => Function::SquaresX,
+            Pair::SquaresY => Function::SquaresY,
+            Pair::Products => Function::Products,
+        },
+        Statistic::Quantile {
+            fraction_nano: fraction,
+        } => {
+            fraction_nano = fraction;
+            Function::Quantile
+        }
+        Statistic::CountValues => Function::CountValues,
     };
     wire::Aggregate {
         function: function.into(),
-        measures: measures.into_iter().map(|index| index as u32).collect(),
-        data_type: data_type(of_answer),
+        measures: finish.measures.iter().map(|index| *index as u32).collect(),
+        data_type: data_type(finish.data_type),
+        fraction_nano,
     }
 }
 

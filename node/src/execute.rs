@@ -119,7 +119,7 @@ pub(crate) async fn plan(
 }
 
 fn empty_sum(quote: &Quote) -> BoundedSum {
-    BoundedSum::new(&quote.measures, quote.groups.len(), quote.norm)
+    BoundedSum::new(quote)
 }
 
 /// All rows of a person in one partition, and next to each other within it.

@@ -114,6 +114,24 @@ pub fn privacy_lines(answer: &Answer) -> String {
         ));
         text.push('\n');
     }
+    for clipping in &record.clipping {
+        for bound in &clipping.bounds {
+            text.push_str(&format!(
+                "clipped: {} counts up to {} of a person{}\n",
+                bound.aggregate,
+                short(bound.most_of_a_person),
+                bound.low_by.map_or(String::new(), |low| format!(
+                    "; it may be low by about {} %",
+                    short(low * 100.0)
+                )),
+            ));
+        }
+        text.push_str(&format!(
+            "clipped: {} to {} persons had more\n",
+            short(clipping.persons_low),
+            short(clipping.persons_high)
+        ));
+    }
     let privacy = &record.privacy;
     text.push_str(&format!(
         "query {} · ε {}, δ {} for a person in one region",

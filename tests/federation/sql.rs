@@ -94,6 +94,7 @@ files! {
     dates: "dates.slt";
     expressions: "expressions.slt";
     frontiers: "frontiers.slt";
+    grouping_sets: "grouping_sets.slt";
     joins: "joins.slt";
     keys: "keys.slt";
     per_person: "per_person.slt";

@@ -317,6 +317,140 @@ cuts! {
           Aggregate: groupBy=[[visits.region, visits.person_id]], aggr=[[count(Int64(1))]]
             TableScan: visits
     "#;
+    rollup: "SELECT site, kind, GROUPING(site) + GROUPING(kind) AS level, COUNT(*) AS n FROM visits GROUP BY ROLLUP(site, kind)" => @r#"
+    Projection: visits.site, visits.kind, grouping(visits.site) + grouping(visits.kind) AS level, count(Int64(1)) AS count(*) AS n
+      Projection: visits.site, visits.kind, CAST(__grouping_id & UInt8(2) >> UInt8(1) AS Int32) AS grouping(visits.site), CAST(__grouping_id & UInt8(1) AS Int32) AS grouping(visits.kind), count(Int64(1))
+        Projection: __set_0 AS site, __set_1 AS kind, __set_2 AS __grouping_id, __set_3 AS count(Int64(1))
+          Union
+            Projection: visits.site AS __set_0, visits.kind AS __set_1, UInt8(0) AS __set_2, count(Int64(1)) AS __set_3
+              Released: 0
+            Projection: visits.site AS __set_0, Utf8(NULL) AS __set_1, UInt8(1) AS __set_2, count(Int64(1)) AS __set_3
+              Released: 1
+            Projection: Int64(NULL) AS __set_0, Utf8(NULL) AS __set_1, UInt8(3) AS __set_2, count(Int64(1)) AS __set_3
+              Released: 2
+    -- 0
+    Aggregate: groupBy=[[visits.site, visits.kind]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    -- 1
+    Aggregate: groupBy=[[visits.site]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    -- 2
+    Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    "#;
+    cube_of_a_join: "SELECT p.sex, v.site, SUM(v.cost) FROM patients p JOIN visits v USING (person_id) GROUP BY CUBE(p.sex, v.site)" => @r#"
+    Projection: p.sex, v.site, sum(v.cost)
+      Projection: __set_0 AS sex, __set_1 AS site, __set_2 AS __grouping_id, __set_3 AS sum(v.cost)
+        Union
+          Projection: p.sex AS __set_0, v.site AS __set_1, UInt8(0) AS __set_2, sum(v.cost) AS __set_3
+            Released: 0
+          Projection: p.sex AS __set_0, Int64(NULL) AS __set_1, UInt8(1) AS __set_2, sum(v.cost) AS __set_3
+            Released: 1
+          Projection: Utf8(NULL) AS __set_0, v.site AS __set_1, UInt8(2) AS __set_2, sum(v.cost) AS __set_3
+            Released: 2
+          Projection: Utf8(NULL) AS __set_0, Int64(NULL) AS __set_1, UInt8(3) AS __set_2, sum(v.cost) AS __set_3
+            Released: 3
+    -- 0
+    Aggregate: groupBy=[[p.sex, v.site]], aggr=[[sum(v.cost)]]
+      Inner Join: p.person_id = v.person_id
+        SubqueryAlias: p
+          TableScan: patients
+        SubqueryAlias: v
+          TableScan: visits
+    -- 1
+    Aggregate: groupBy=[[p.sex]], aggr=[[sum(v.cost)]]
+      Inner Join: p.person_id = v.person_id
+        SubqueryAlias: p
+          TableScan: patients
+        SubqueryAlias: v
+          TableScan: visits
+    -- 2
+    Aggregate: groupBy=[[v.site]], aggr=[[sum(v.cost)]]
+      Inner Join: p.person_id = v.person_id
+        SubqueryAlias: p
+          TableScan: patients
+        SubqueryAlias: v
+          TableScan: visits
+    -- 3
+    Aggregate: groupBy=[[]], aggr=[[sum(v.cost)]]
+      Inner Join: p.person_id = v.person_id
+        SubqueryAlias: p
+          TableScan: patients
+        SubqueryAlias: v
+          TableScan: visits
+    "#;
+    sets_twice: "SELECT site, COUNT(*) FROM visits GROUP BY GROUPING SETS ((site), (), (site))" => @r#"
+    Projection: visits.site, count(Int64(1)) AS count(*)
+      Projection: __set_0 AS site, __set_1 AS __grouping_id, __set_2 AS count(Int64(1))
+        Union
+          Projection: visits.site AS __set_0, UInt8(0) AS __set_1, count(Int64(1)) AS __set_2
+            Released: 0
+          Projection: Int64(NULL) AS __set_0, UInt8(1) AS __set_1, count(Int64(1)) AS __set_2
+            Released: 1
+          Projection: visits.site AS __set_0, UInt8(2) AS __set_1, count(Int64(1)) AS __set_2
+            Released: 0
+    -- 0
+    Aggregate: groupBy=[[visits.site]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    -- 1
+    Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    "#;
+    beside_a_key: "SELECT region, site, COUNT(*) FROM visits GROUP BY region, ROLLUP(site)" => @r#"
+    Projection: visits.region, visits.site, count(Int64(1)) AS count(*)
+      Projection: __set_0 AS region, __set_1 AS site, __set_2 AS __grouping_id, __set_3 AS count(Int64(1))
+        Union
+          Projection: visits.region AS __set_0, Int64(NULL) AS __set_1, UInt8(1) AS __set_2, count(Int64(1)) AS __set_3
+            Released: 0
+          Projection: visits.region AS __set_0, visits.site AS __set_1, UInt8(0) AS __set_2, count(Int64(1)) AS __set_3
+            Released: 1
+    -- 0
+    Aggregate: groupBy=[[visits.region]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    -- 1
+    Aggregate: groupBy=[[visits.region, visits.site]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    "#;
+    rollup_of_figures: "SELECT site, SUM(n) FROM (SELECT site, COUNT(*) n FROM visits GROUP BY site) t GROUP BY ROLLUP(site)" => @r#"
+    Projection: t.site, sum(t.n)
+      Projection: __set_0 AS site, __set_1 AS __grouping_id, __set_2 AS sum(t.n)
+        Union
+          Projection: t.site AS __set_0, UInt8(0) AS __set_1, sum(t.n) AS __set_2
+            Aggregate: groupBy=[[t.site]], aggr=[[sum(t.n)]]
+              SubqueryAlias: t
+                Projection: visits.site, count(Int64(1)) AS count(*) AS n
+                  Released: 0
+          Projection: Int64(NULL) AS __set_0, UInt8(1) AS __set_1, sum(t.n) AS __set_2
+            Aggregate: groupBy=[[]], aggr=[[sum(t.n)]]
+              SubqueryAlias: t
+                Projection: visits.site, count(Int64(1)) AS count(*) AS n
+                  Released: 0
+    -- 0
+    Aggregate: groupBy=[[visits.site]], aggr=[[count(Int64(1))]]
+      TableScan: visits
+    "#;
+    rollup_of_public: "SELECT site, COUNT(*) FROM sites GROUP BY ROLLUP(site)" => @r#"
+    Projection: sites.site, count(Int64(1)) AS count(*)
+      Aggregate: groupBy=[[ROLLUP (sites.site)]], aggr=[[count(Int64(1))]]
+        TableScan: sites projection=[site, name]
+    "#;
+    rollup_per_person: "SELECT COUNT(*) FROM (SELECT person_id, site, COUNT(*) n FROM visits GROUP BY GROUPING SETS ((person_id, site), (person_id))) t WHERE n > 2" => @r#"
+    Projection: count(Int64(1)) AS count(*)
+      Released: 0
+    -- 0
+    Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]]
+      Filter: t.n > Int64(2)
+        SubqueryAlias: t
+          Projection: visits.person_id, visits.site, count(Int64(1)) AS count(*) AS n
+            Projection: __set_0 AS person_id, __set_1 AS site, __set_2 AS __grouping_id, __set_3 AS count(Int64(1))
+              Union
+                Projection: visits.person_id AS __set_0, visits.site AS __set_1, UInt8(0) AS __set_2, count(Int64(1)) AS __set_3
+                  Aggregate: groupBy=[[visits.person_id, visits.site]], aggr=[[count(Int64(1))]]
+                    TableScan: visits
+                Projection: visits.person_id AS __set_0, Int64(NULL) AS __set_1, UInt8(1) AS __set_2, count(Int64(1)) AS __set_3
+                  Aggregate: groupBy=[[visits.person_id]], aggr=[[count(Int64(1))]]
+                    TableScan: visits
+    "#;
     public_only: "SELECT COUNT(*) FROM sites" => @r#"
     Projection: count(Int64(1)) AS count(*)
       Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]]
@@ -364,6 +498,22 @@ cuts! {
     ambiguous: "SELECT region, COUNT(*) FROM visits v JOIN patients p USING (person_id) GROUP BY region" => @r#"
     unknown_column: the column `region` is in more than one table here
     Write the table's name or alias before it.
+    "#;
+    rollup_of_persons: "SELECT person_id, COUNT(*) FROM visits GROUP BY ROLLUP(person_id)" => @r#"
+    private_output: the result would have rows for each `person_id` of `visits`
+    Put this into a subquery and aggregate over persons: SELECT COUNT(*) FROM (…) AS t.
+    "#;
+    rollup_of_values: "SELECT site, kind FROM visits GROUP BY ROLLUP(site, kind)" => @r#"
+    private_output: which values of ROLLUP (visits.site, visits.kind) occur belongs to persons
+    Count persons for each value: COUNT(DISTINCT person_id).
+    "#;
+    rollup_below: "SELECT COUNT(*) FROM (SELECT site, COUNT(*) n FROM visits GROUP BY ROLLUP(site)) t JOIN visits v ON v.site = t.site" => @r#"
+    unsupported: a private aggregate can't be used to select or compute with rows of persons
+    Ask for it first, and write the figure that you get as a number.
+    "#;
+    wide_cube: "SELECT COUNT(*) FROM visits GROUP BY CUBE(site, kind, cost, person_id, region, site + 1, site + 2)" => @r#"
+    too_large: more than 64 grouping sets, each a release of its own
+    Name the sets that are wanted: GROUP BY GROUPING SETS ((a, b), (a), ()).
     "#;
     sampled: "SELECT COUNT(*) FROM visits TABLESAMPLE SYSTEM (10)" => @r#"
     unsupported: TABLESAMPLE is not taken into account here, so it can't be asked

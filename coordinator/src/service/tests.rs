@@ -95,14 +95,14 @@ impl KnownCells {
         let (low, high) = question
             .frame
             .get(1)
-            .map_or((0.0, self.high), |f| (f.low, f.high));
-        let measure = |kind: wire::MeasureKind, low: f64, high: f64, centre: f64| wire::Measure {
+            .and_then(|frame| frame.ranges.first())
+            .map_or((0.0, self.high), |range| (range.low, range.high));
+        let measure = |kind: wire::MeasureKind, factor: Option<wire::Factor>| wire::Measure {
             kind: kind.into(),
             step: STEP,
-            centre,
-            low,
-            high,
             rows: 5,
+            factors: factor.into_iter().collect(),
+            ..wire::Measure::default()
         };
         let aggregates = aggregate
             .aggr_expr
@@ -125,6 +125,7 @@ impl KnownCells {
                     function: function.into(),
                     measures,
                     data_type: wire::DataType::Float.into(),
+                    fraction_nano: 0,
                 }
             })
             .collect();
@@ -139,8 +140,15 @@ impl KnownCells {
                 .map(|keys| wire::Group { keys })
                 .collect(),
             measures: vec![
-                measure(wire::MeasureKind::Rows, 0.0, 1.0, 0.0),
-                measure(wire::MeasureKind::Sum, low, high, (low + high) / 2.0),
+                measure(wire::MeasureKind::Rows, None),
+                measure(
+                    wire::MeasureKind::Sum,
+                    Some(wire::Factor {
+                        low,
+                        high,
+                        centre: (low + high) / 2.0,
+                    }),
+                ),
             ],
             aggregates,
             noise: Some(wire::Noise {
@@ -153,6 +161,7 @@ impl KnownCells {
                 delta_atto: 0,
             }),
             budget: Some(self.budget_now()),
+            clipped_weight: 0,
         }
     }
 
@@ -215,7 +224,7 @@ impl Node for std::sync::Arc<KnownCells> {
         };
         let mut rng = ChaCha8Rng::from_os_rng();
         let rows = 10_000.0;
-        let mean = 5.0 - quote.measures[1].centre;
+        let mean = 5.0 - quote.measures[1].factors[0].centre;
         let per_group = if quote.groups.len() == self.sites.len() {
             1.0
         } else {
@@ -459,6 +468,31 @@ async fn explaining_costs_nothing() {
 }
 
 #[tokio::test]
+async fn every_grouping_set_is_explained_and_charged_its_share() {
+    let nodes = two();
+    let coordinator = over(&nodes);
+    let sql = "SELECT site, region, COUNT(*) AS n FROM visits \
+               GROUP BY GROUPING SETS ((site, region), (site), (), (site))";
+    let explained = coordinator
+        .answer(&Question::new(format!("EXPLAIN PRIVACY {sql}")))
+        .await
+        .expect("explained");
+    // Three sets, two regions and their sum each.
+    assert_eq!(
+        whole(&explained, "release"),
+        [1, 1, 1, 2, 2, 2, 3, 3, 3],
+        "{explained:?}"
+    );
+    let answer = coordinator
+        .answer(&Question::new(sql))
+        .await
+        .expect("answer");
+    // Two sites in each region; three sites, since one is in both; the total; the sites again.
+    assert_eq!(answer.rows.num_rows(), 4 + 3 + 1 + 3, "{answer:?}");
+    assert_eq!(*nodes[0].charged.lock().expect("lock"), 999_999_999);
+}
+
+#[tokio::test]
 async fn catalogue_and_budget_are_told() {
     let nodes = two();
     let coordinator = over(&nodes);
@@ -475,12 +509,12 @@ async fn catalogue_and_budget_are_told() {
 async fn what_cannot_be_computed_is_refused_before_it_is_paid() {
     let nodes = two();
     let coordinator = over(&nodes);
-    let sql = "SELECT site, SUM(n) FROM (SELECT site, COUNT(*) AS n FROM visits GROUP BY site) t \
-               GROUP BY ROLLUP(site)";
+    let sql = "SELECT unnest(array_agg(n)) AS n FROM \
+               (SELECT site, COUNT(*) AS n FROM visits GROUP BY site) t";
     let refusal = coordinator
         .answer(&Question::new(sql))
         .await
-        .expect_err("rollup");
+        .expect_err("unnest");
     assert_eq!(refusal.code, ErrorCode::Unsupported);
     assert!(refusal.hint.contains("Nothing was charged"), "{refusal:?}");
     assert_eq!(*nodes[0].charged.lock().expect("lock"), 0);

@@ -21,10 +21,16 @@ fn reply(
     let measure = |kind: wire::MeasureKind, centre: f64| wire::Measure {
         kind: kind.into(),
         step,
-        centre,
-        low: 0.0,
-        high: 100.0,
         rows: 5,
+        factors: (kind == wire::MeasureKind::Sum)
+            .then_some(wire::Factor {
+                low: 0.0,
+                high: 100.0,
+                centre,
+            })
+            .into_iter()
+            .collect(),
+        ..wire::Measure::default()
     };
     let noise = wire::Noise {
         mechanism: wire::Mechanism::DiscreteLaplace.into(),
@@ -46,6 +52,7 @@ fn reply(
                 function: function.into(),
                 measures,
                 data_type: wire::DataType::Float.into(),
+                fraction_nano: 0,
             }
         })
         .collect();
@@ -90,6 +97,7 @@ fn reply(
             noise: Some(noise),
             cost: None,
             budget: None,
+            clipped_weight: 0,
         },
         released: released.encode_to_vec(),
         charged: true,

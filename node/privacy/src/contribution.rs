@@ -1,16 +1,24 @@
 //! What one person contributes: the sum over rows, scaled as a whole to a known norm.
 //!
 //! **Claim.** Let D and D′ differ in all rows of one person. The vectors that [`BoundedSum`] gives
-//! for them, before noise, differ by at most the norm's limit, in that norm.
+//! for them, before noise, differ by at most the release's sensitivity, in its norm.
 //!
-//! **Proof.** The vector is Σ over persons of clip(v_p), where v_p is a function of p's rows alone,
-//! and the terms of all other persons are equal. clip(v) has norm at most the limit, see
-//! [`Norm::clip`]. Cells are clamped once at the end, which moves no two vectors apart. ∎
+//! **Proof.** The vector is Σ over persons of f(v_p), where v_p is a function of p's rows alone,
+//! and the terms of all other persons are equal. What f gives has at most that norm:
+//!
+//! * an answer: clip(v) has norm at most the limit, see [`Norm::clip`]. Where clipped persons are
+//!   counted, one cell more is the weight w if clip changed v, else 0; with it the L1 norm is at
+//!   most limit + w, the L2 norm at most √(limit² + w²), see [`Norm::with_cell`];
+//! * totals: for each of M measures one unit in at most one cell, so the L1 norm is at most M units,
+//!   the L2 norm √M units.
+//!
+//! Cells are clamped once at the end, which moves no two vectors apart. ∎
 //!
 //! Nothing here believes the analysis: with a wrong bound honest data are clipped, nothing more.
 
 use crate::analysis::{
-    measure::{Measure, MeasureKind},
+    Quote, TOTAL_BINS, bins,
+    measure::{Effect, Measure},
     sensitivity::ceil_sqrt,
 };
 
@@ -35,18 +43,46 @@ impl Norm {
         }
     }
 
+    /// The limit of vectors that are within this norm and have one cell more, of at most `weight`.
+    #[must_use]
+    pub fn with_cell(self, weight: u64) -> u64 {
+        match self {
+            Self::L1(limit) => limit.saturating_add(weight),
+            Self::L2(limit) => {
+                let square = |x: u64| u128::from(x) * u128::from(x);
+                let root = ceil_sqrt(square(limit).saturating_add(square(weight)));
+                u64::try_from(root).unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// The norm of cells, rounded up.
+    fn of(self, cells: impl Iterator<Item = i128>) -> u128 {
+        let magnitudes = cells.map(i128::unsigned_abs);
+        match self {
+            Self::L1(_) => magnitudes.fold(0, u128::saturating_add),
+            Self::L2(_) => ceil_sqrt(
+                magnitudes
+                    .map(|cell| cell.saturating_mul(cell))
+                    .fold(0, u128::saturating_add),
+            ),
+        }
+    }
+
     /// Scales a vector to the limit if its norm is greater; toward zero, so that the norm of the
-    /// result is at most the limit.
+    /// result is at most the limit. Whether it changed the vector.
     ///
     /// **Proof.** With n ≥ the norm (exact for L1, rounded up for L2), each cell becomes at most
     /// |v|·limit/n in magnitude, so the norm is at most norm·limit/n ≤ limit. Each cell is first
     /// clamped to ±limit; that changes the vector, but not the claim, and keeps all products
     /// within 128 bits: |v| ≤ limit < 2^62, |v|·limit < 2^124, and a sum of squares saturates
     /// only beyond 2^128, where the result is smaller still. ∎
-    pub fn clip(self, cells: &mut [i128]) {
+    pub fn clip(self, cells: &mut [i128]) -> bool {
         let limit = i128::from(self.limit().min(CELL_LIMIT as u64));
         let mut norm: u128 = 0;
+        let mut changed = false;
         for cell in cells.iter_mut() {
+            changed |= cell.unsigned_abs() > limit.unsigned_abs();
             *cell = (*cell).clamp(-limit, limit);
             let magnitude = cell.unsigned_abs();
             norm = norm.saturating_add(match self {
@@ -63,22 +99,46 @@ impl Norm {
         if saturated {
             // Beyond any data that fit in memory; nothing is the safe contribution.
             cells.fill(0);
+            true
         } else if norm > limit {
             for cell in cells.iter_mut() {
                 let scaled = cell.unsigned_abs() * limit / norm;
                 // At most `limit`, which is below 2^62.
                 *cell = cell.signum() * scaled as i128;
             }
+            true
+        } else {
+            changed
         }
     }
+}
+
+/// Where a measure's cells are within a group, and what a row does to them.
+#[derive(Debug, Clone)]
+struct Slot {
+    start: usize,
+    effect: Effect,
+    once: i64,
+    /// Cells of each level of bins; one level for every other measure.
+    levels: Vec<usize>,
+}
+
+/// What becomes of a person's vector.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// It is scaled to the norm; clipped persons are counted in a last cell of this weight.
+    Clip { norm: Norm, clipped: Option<u64> },
+    /// For each measure, its norm falls into a power-of-two bin.
+    Totals { norm: Norm, once: i64 },
 }
 
 /// Sums persons' contributions, one person after the other.
 #[derive(Debug)]
 pub struct BoundedSum {
-    kinds: Vec<MeasureKind>,
-    once: Vec<i64>,
-    norm: Norm,
+    slots: Vec<Slot>,
+    /// Cells of a group.
+    width: usize,
+    ending: Ending,
     totals: Vec<i128>,
     /// Groups of the current person, in order of appearance, and their cells.
     touched: Vec<usize>,
@@ -87,67 +147,134 @@ pub struct BoundedSum {
     places: Vec<u32>,
 }
 
-/// A row that names a group which isn't there.
+/// A row that names a group or a cell which isn't there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a row is outside the groups of the quote")]
 pub struct OutsideGroups;
 
 impl BoundedSum {
-    /// For so many groups.
+    /// For the vector of a quote.
     #[must_use]
-    pub fn new(measures: &[Measure], groups: usize, norm: Norm) -> Self {
+    pub fn new(quote: &Quote) -> Self {
+        let rows = quote.rows();
+        let mut width = 0;
+        let slots = rows
+            .measures
+            .iter()
+            .map(|measure| {
+                let slot = Slot {
+                    start: width,
+                    effect: measure.effect(),
+                    once: measure.grid.units(1.0),
+                    levels: match measure.effect() {
+                        Effect::AddToBins => bins::levels(measure.leaves()),
+                        Effect::Once | Effect::Add | Effect::OnceAt => vec![measure.cells()],
+                    },
+                };
+                width += measure.cells();
+                slot
+            })
+            .collect();
+        let (ending, cells) = if quote.asks_totals() {
+            let once = Measure::persons(None).grid.units(1.0);
+            let norm = quote.norm;
+            let bins = TOTAL_BINS * rows.measures.len();
+            (Ending::Totals { norm, once }, bins)
+        } else {
+            let (norm, clipped) = (quote.norm, quote.clipped);
+            let last = usize::from(clipped.is_some());
+            (
+                Ending::Clip { norm, clipped },
+                rows.groups.len() * width + last,
+            )
+        };
         Self {
-            kinds: measures.iter().map(|measure| measure.kind).collect(),
-            once: measures
-                .iter()
-                .map(|measure| measure.grid.units(1.0))
-                .collect(),
-            norm,
-            totals: vec![0; groups * measures.len()],
+            slots,
+            width,
+            ending,
+            totals: vec![0; cells],
             touched: vec![],
             cells: vec![],
-            places: vec![0; groups],
+            places: vec![0; rows.groups.len()],
         }
     }
 
-    /// Adds one row of the current person. `amounts` has one entry a measure, in units; nothing
-    /// for a row that doesn't contribute to it.
+    /// Adds one row of the current person. `amounts` has one entry a measure, as
+    /// [`Measure::amount`] gives it; nothing for a row that doesn't contribute to it.
     ///
     /// # Errors
-    /// If the group isn't there; that is a fault of the caller, not of the data.
+    /// If the group or cell isn't there; that is a fault of the caller, not of the data.
     pub fn add(
         &mut self,
         group: usize,
         amounts: impl Iterator<Item = Option<i64>>,
     ) -> Result<(), OutsideGroups> {
-        let width = self.kinds.len();
+        let width = self.width;
         let place = self.places.get_mut(group).ok_or(OutsideGroups)?;
         if *place == 0 {
             self.touched.push(group);
             self.cells.resize(self.touched.len() * width, 0);
             *place = self.touched.len() as u32;
         }
-        let slot = *place as usize - 1;
-        let cells = &mut self.cells[slot * width..(slot + 1) * width];
-        for (index, (cell, amount)) in cells.iter_mut().zip(amounts).enumerate() {
+        let first = (*place as usize - 1) * width;
+        for (slot, amount) in self.slots.iter().zip(amounts) {
             let Some(amount) = amount else { continue };
-            match self.kinds[index] {
-                MeasureKind::Persons => *cell = i128::from(self.once[index]),
-                // 128 bits hold the sum of 2^64 rows, so it doesn't depend on their order.
-                MeasureKind::Rows | MeasureKind::Sum => *cell += i128::from(amount),
+            let cells = &mut self.cells[first + slot.start..];
+            // 128 bits hold the sum of 2^64 rows, so it doesn't depend on their order.
+            match slot.effect {
+                Effect::Once => cells[0] = i128::from(slot.once),
+                Effect::Add => cells[0] += i128::from(amount),
+                Effect::OnceAt => {
+                    *cell_at(cells, &slot.levels, amount)? = i128::from(slot.once);
+                }
+                Effect::AddToBins => {
+                    let mut bin = amount;
+                    let mut cells = cells;
+                    for level in &slot.levels {
+                        *cell_at(cells, std::slice::from_ref(level), bin)? += i128::from(slot.once);
+                        cells = &mut cells[*level..];
+                        bin /= bins::BRANCHES as i64;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Ends the current person: scales the person's vector and adds it to the totals.
+    /// Ends the current person: adds to the totals what the person contributes.
     pub fn finish_person(&mut self) {
-        let width = self.kinds.len();
-        self.norm.clip(&mut self.cells);
-        for (slot, group) in self.touched.drain(..).enumerate() {
-            self.places[group] = 0;
-            for index in 0..width {
-                self.totals[group * width + index] += self.cells[slot * width + index];
+        let width = self.width;
+        match self.ending {
+            Ending::Clip { norm, clipped } => {
+                let changed = norm.clip(&mut self.cells);
+                for (slot, group) in self.touched.drain(..).enumerate() {
+                    self.places[group] = 0;
+                    for index in 0..width {
+                        self.totals[group * width + index] += self.cells[slot * width + index];
+                    }
+                }
+                if let (true, Some(weight), Some(last)) = (changed, clipped, self.totals.last_mut())
+                {
+                    *last += i128::from(weight);
+                }
+            }
+            Ending::Totals { norm, once } => {
+                let measures = self.slots.len();
+                for (measure, slot) in self.slots.iter().enumerate() {
+                    let cells: usize = slot.levels.iter().sum();
+                    let own = self
+                        .cells
+                        .chunks(width.max(1))
+                        .flat_map(|group| &group[slot.start..slot.start + cells]);
+                    // Who contributes nothing is in no bin.
+                    if let Some(bin) = norm.of(own.copied()).checked_ilog2() {
+                        let bin = (bin as usize).min(TOTAL_BINS - 1);
+                        self.totals[bin * measures + measure] += i128::from(once);
+                    }
+                }
+                for group in self.touched.drain(..) {
+                    self.places[group] = 0;
+                }
             }
         }
         self.cells.clear();
@@ -173,13 +300,46 @@ impl BoundedSum {
     }
 }
 
+/// The cell that a row names, of so many.
+fn cell_at<'a>(
+    cells: &'a mut [i128],
+    count: &[usize],
+    position: i64,
+) -> Result<&'a mut i128, OutsideGroups> {
+    let position = usize::try_from(position).map_err(|_| OutsideGroups)?;
+    if count.first().is_none_or(|count| position >= *count) {
+        return Err(OutsideGroups);
+    }
+    cells.get_mut(position).ok_or(OutsideGroups)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::question::Expression;
-    use skerry_proto::DataType;
+    use crate::{
+        analysis::measure::Counted,
+        mechanism::{Mechanism, Noise},
+        question::Expression,
+    };
+    use skerry_proto::{DataType, Value};
+
+    /// A quote for so many groups, with noise that is beside the point here.
+    fn quote(measures: Vec<Measure>, groups: i64, norm: Norm, clipped: Option<u64>) -> Quote {
+        Quote {
+            key_types: vec![DataType::Integer],
+            groups: (0..groups)
+                .map(|group| vec![Value::Integer(group)])
+                .collect(),
+            measures,
+            finishes: vec![],
+            norm,
+            clipped,
+            noise: Noise::new(Mechanism::DiscreteLaplace, 1, 1).unwrap(),
+            totals_of: None,
+        }
+    }
 
     fn norm_of(norm: Norm, cells: &[i128]) -> u128 {
         let magnitudes = cells.iter().map(|cell| cell.unsigned_abs());
@@ -199,20 +359,40 @@ mod tests {
         })
     }
 
-    type Row = (usize, Option<i64>, Option<i64>);
+    type Row = (usize, [Option<i64>; 4]);
 
     fn measures() -> Vec<Measure> {
         vec![
             Measure::persons(None),
             Measure::sum(Expression::Column(0), DataType::Float, (-5.0, 9.0), 0.0, 3),
+            Measure::new(
+                Counted::Bins {
+                    argument: Expression::Column(0),
+                    data_type: DataType::Integer,
+                    low: 0.0,
+                    high: 19.0,
+                    edges: bins::edges(0.0, 19.0, true),
+                },
+                3,
+                None,
+            ),
+            Measure::new(
+                Counted::Values {
+                    argument: Expression::Column(0),
+                    data_type: DataType::Integer,
+                    values: (0..4).map(Value::Integer).collect(),
+                },
+                3,
+                None,
+            ),
         ]
     }
 
-    fn vector(persons: &[Vec<Row>], norm: Norm) -> Vec<i64> {
-        let mut sum = BoundedSum::new(&measures(), 4, norm);
+    fn vector(persons: &[Vec<Row>], quote: &Quote) -> Vec<i64> {
+        let mut sum = BoundedSum::new(quote);
         for person in persons {
-            for (group, first, second) in person {
-                sum.add(*group, [*first, *second].into_iter()).unwrap();
+            for (group, amounts) in person {
+                sum.add(*group, amounts.iter().copied()).unwrap();
             }
             sum.finish_person();
         }
@@ -220,10 +400,38 @@ mod tests {
     }
 
     fn any_person() -> impl Strategy<Value = Vec<Row>> {
-        proptest::collection::vec(
-            (0usize..4, any::<Option<i64>>(), any::<Option<i64>>()),
-            0..12,
+        let row = (
+            any::<Option<i64>>(),
+            any::<Option<i64>>(),
+            proptest::option::of(0i64..20),
+            proptest::option::of(0i64..4),
         )
+            .prop_map(|(a, b, c, d)| [a, b, c, d]);
+        proptest::collection::vec((0usize..4, row), 0..12)
+    }
+
+    /// An answer with or without the cell of clipped persons, or the totals, and its sensitivity.
+    fn any_quote() -> impl Strategy<Value = (Quote, Norm)> {
+        (
+            any_norm(),
+            proptest::option::of(1u64..1 << 40),
+            any::<bool>(),
+        )
+            .prop_map(|(norm, clipped, totals)| {
+                let answer = quote(measures(), 4, norm, clipped.filter(|_| !totals));
+                if totals {
+                    let totals = answer.of_totals();
+                    let sensitivity = totals.norm;
+                    (totals, sensitivity)
+                } else {
+                    let limit = clipped.map_or(norm.limit(), |weight| norm.with_cell(weight));
+                    let sensitivity = match norm {
+                        Norm::L1(_) => Norm::L1(limit),
+                        Norm::L2(_) => Norm::L2(limit),
+                    };
+                    (answer, sensitivity)
+                }
+            })
     }
 
     proptest! {
@@ -246,40 +454,99 @@ mod tests {
             prop_assert_eq!(clipped, cells);
         }
 
-        /// Taking a person away moves the vector by at most the limit, whatever the rows hold.
+        /// Taking a person away moves the vector by at most the sensitivity, whatever the rows hold.
         #[test]
-        fn removing_a_person_moves_the_vector_by_at_most_the_limit(
+        fn removing_a_person_moves_the_vector_by_at_most_the_sensitivity(
             persons in proptest::collection::vec(any_person(), 1..6),
             who in any::<proptest::sample::Index>(),
-            norm in any_norm(),
+            (quote, sensitivity) in any_quote(),
         ) {
             let mut without = persons.clone();
             without.remove(who.index(persons.len()));
-            let moved: Vec<i128> = vector(&persons, norm)
+            let moved: Vec<i128> = vector(&persons, &quote)
                 .iter()
-                .zip(vector(&without, norm))
+                .zip(vector(&without, &quote))
                 .map(|(a, b)| i128::from(*a) - i128::from(b))
                 .collect();
-            prop_assert!(norm_of(norm, &moved) <= u128::from(norm.limit()));
+            prop_assert!(norm_of(sensitivity, &moved) <= u128::from(sensitivity.limit()));
         }
 
         #[test]
         fn the_order_of_rows_and_persons_does_not_matter(
-            mut persons in proptest::collection::vec(any_person(), 1..5), norm in any_norm(),
+            mut persons in proptest::collection::vec(any_person(), 1..5),
+            (quote, _) in any_quote(),
         ) {
-            let forward = vector(&persons, norm);
+            let forward = vector(&persons, &quote);
             persons.reverse();
             persons.iter_mut().for_each(|person| person.reverse());
-            prop_assert_eq!(vector(&persons, norm), forward);
+            prop_assert_eq!(vector(&persons, &quote), forward);
         }
+
+        /// Each level of bins counts each row once.
+        #[test]
+        fn levels_of_bins_agree(bins in proptest::collection::vec(0i64..20, 0..30)) {
+            let tree = measures().remove(2);
+            let quote = quote(vec![tree.clone()], 1, Norm::L1(1 << 50), None);
+            let mut sum = BoundedSum::new(&quote);
+            for bin in &bins {
+                sum.add(0, std::iter::once(Some(*bin))).unwrap();
+            }
+            let cells = sum.finish();
+            prop_assert_eq!(cells.len(), 20 + 3);
+            for (coarse, fine) in cells[20..].iter().zip(cells[..20].chunks(8)) {
+                prop_assert_eq!(*coarse, fine.iter().sum::<i64>());
+            }
+            let rows = bins.len() as i64 * tree.grid.units(1.0);
+            prop_assert_eq!(cells[..20].iter().sum::<i64>(), rows);
+        }
+    }
+
+    #[test]
+    fn totals_count_each_person_once_by_power_of_two() {
+        let rows = Measure::rows(None, 1 << 20);
+        let answer = quote(vec![rows.clone()], 3, Norm::L1(1 << 33), None);
+        let totals = answer.of_totals();
+        let mut sum = BoundedSum::new(&totals);
+        let unit = rows.grid.units(1.0);
+        // 1, 5 and 5 rows, in several groups; one person has none.
+        for count in [1usize, 5, 5, 0] {
+            for row in 0..count {
+                sum.add(row % 3, std::iter::once(Some(unit))).unwrap();
+            }
+            sum.finish_person();
+        }
+        let cells = sum.finish();
+        let person = Measure::persons(None).grid.units(1.0);
+        let counts: Vec<(u32, i64)> = (0u32..)
+            .zip(&cells)
+            .filter(|(_, cell)| **cell != 0)
+            .map(|(bin, cell)| (bin, *cell / person))
+            .collect();
+        let (one, five) = (unit.ilog2(), (5 * unit).ilog2());
+        assert_eq!(counts, [(one, 1), (five, 2)]);
+    }
+
+    #[test]
+    fn clipped_persons_are_counted() {
+        let rows = Measure::rows(None, 10);
+        let unit = rows.grid.units(1.0);
+        let limit = 3 * unit.unsigned_abs();
+        let mut sum = BoundedSum::new(&quote(vec![rows], 1, Norm::L1(limit), Some(7)));
+        for count in [1, 3, 4, 9] {
+            for _ in 0..count {
+                sum.add(0, std::iter::once(Some(unit))).unwrap();
+            }
+            sum.finish_person();
+        }
+        assert_eq!(sum.finish(), [10 * unit, 2 * 7]);
     }
 
     #[test]
     fn a_person_with_a_hundred_times_the_rows_keeps_the_shape() {
         // 500 rows over 100 groups scaled to 5 rows: integers would all become 0.
-        let rows = Measure::rows(None, None, 5);
+        let rows = Measure::rows(None, 5);
         let limit = 5 * rows.most_units();
-        let mut sum = BoundedSum::new(std::slice::from_ref(&rows), 100, Norm::L1(limit));
+        let mut sum = BoundedSum::new(&quote(vec![rows.clone()], 100, Norm::L1(limit), None));
         for row in 0..500 {
             let unit = rows.grid.units(1.0);
             sum.add(row % 100, std::iter::once(Some(unit))).unwrap();

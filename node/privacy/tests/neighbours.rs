@@ -15,17 +15,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use skerry_privacy::{
-    analysis::{
-        Quote, Request, Wording,
-        measure::{Measure, MeasureKind},
-        quote,
-    },
+    analysis::{Frame, Purpose, Quote, Range, Request, Wording, measure::Measure, quote},
     contribution::{BoundedSum, Norm},
     mechanism::Mechanism,
     policy::{ColumnPolicy, Domain, Ownership, Policy, TablePolicy},
     question::{
-        Aggregate, Arithmetic, Comparison, Expression, JoinKind, PersonAggregate, PersonFunction,
-        Query, Relation,
+        Aggregate, Arithmetic, Comparison, Expression, JoinKind, Pair, PersonAggregate,
+        PersonFunction, Query, Relation, Spread,
     },
 };
 use skerry_proto::{DataType, Delta, Epsilon, Value};
@@ -282,12 +278,13 @@ fn vector(query: &Query, quote: &Quote, data: &Data) -> Vec<i64> {
     for (id, row) in rows(&query.input, data) {
         of_persons.entry(id).or_default().push(row);
     }
-    let mut sum = BoundedSum::new(&quote.measures, quote.groups.len(), quote.norm);
+    let mut sum = BoundedSum::new(quote);
+    let laid = quote.rows();
     for members in of_persons.values() {
         for row in members {
             let key: Row = query.keys.iter().map(|key| key.evaluate(row)).collect();
-            if let Some(group) = quote.groups.iter().position(|group| *group == key) {
-                let amounts = quote.measures.iter().map(|measure| amount(measure, row));
+            if let Some(group) = laid.groups.iter().position(|group| *group == key) {
+                let amounts = laid.measures.iter().map(|measure| amount(measure, row));
                 sum.add(group, amounts).unwrap();
             }
         }
@@ -297,20 +294,12 @@ fn vector(query: &Query, quote: &Quote, data: &Data) -> Vec<i64> {
 }
 
 fn amount(measure: &Measure, row: &[Value]) -> Option<i64> {
-    let value = measure
-        .argument
-        .as_ref()
-        .map(|argument| argument.evaluate(row));
-    let once = Some(measure.grid.units(1.0));
-    match (measure.kind, value) {
-        (MeasureKind::Persons, Some(Value::Boolean(true)) | None) => once,
-        (MeasureKind::Persons, Some(_)) => None,
-        (MeasureKind::Rows, Some(Value::Null)) => None,
-        (MeasureKind::Rows, _) => once,
-        (MeasureKind::Sum, Some(Value::Float(x))) if !x.is_nan() => Some(measure.units(x)),
-        (MeasureKind::Sum, Some(Value::Integer(x))) => Some(measure.units(x as f64)),
-        (MeasureKind::Sum, _) => None,
-    }
+    let arguments = measure.arguments().into_iter();
+    measure.amount(
+        &arguments
+            .map(|argument| argument.evaluate(row))
+            .collect::<Row>(),
+    )
 }
 
 fn text(value: &str) -> Expression {
@@ -491,6 +480,7 @@ fn any_query(kept: bool) -> impl Strategy<Value = Query> {
         left: Expression::Column(2).into(),
         right: Expression::Column(2).into(),
     };
+    let doubled_again = doubled.clone();
     let aggregate = prop_oneof![
         Just(Aggregate::CountRows(None)),
         Just(Aggregate::CountRows(Some(Expression::Column(1)))),
@@ -498,6 +488,28 @@ fn any_query(kept: bool) -> impl Strategy<Value = Query> {
         Just(Aggregate::Sum(Expression::Column(2))),
         Just(Aggregate::Sum(doubled)),
         Just(Aggregate::Average(Expression::Column(2))),
+        Just(Aggregate::Spread {
+            statistic: Spread::VarianceSample,
+            argument: Expression::Column(2),
+        }),
+        Just(Aggregate::Pair {
+            statistic: Pair::Correlation,
+            y: Expression::Column(2),
+            x: Expression::Cast {
+                value: Expression::Column(0).into(),
+                to: DataType::Float,
+            },
+        }),
+        Just(Aggregate::Pair {
+            statistic: Pair::Slope,
+            y: Expression::Column(2),
+            x: doubled_again,
+        }),
+        Just(Aggregate::Quantile {
+            argument: Expression::Column(2),
+            fraction_nano: 500_000_000,
+        }),
+        Just(Aggregate::CountValues(Expression::Column(1))),
     ];
     (
         any_relation(kept),
@@ -551,22 +563,100 @@ fn without(data: &Data, id: i64) -> Data {
     less
 }
 
+fn request() -> Request {
+    Request {
+        epsilon: Epsilon::try_from(1.0).unwrap(),
+        delta: Delta::ZERO,
+        max_groups: None,
+        frame: vec![],
+        purpose: Purpose::Answer,
+        count_clipped: false,
+        mechanism: None,
+    }
+}
+
+/// All that a request can say.
+fn any_request() -> impl Strategy<Value = Request> {
+    let mechanism = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(Mechanism::DiscreteLaplace)),
+        2 => Just(Some(Mechanism::DiscreteGaussian)),
+    ];
+    (
+        any::<bool>(),
+        proptest::option::of(1u64..4),
+        prop_oneof![3 => Just(Purpose::Answer), 1 => Just(Purpose::Totals)],
+        any::<bool>(),
+        mechanism,
+    )
+        .prop_map(
+            |(gaussian, max_groups, purpose, count_clipped, mechanism)| Request {
+                // With a large δ and many groups the Gaussian is the smaller noise.
+                delta: if gaussian {
+                    Delta::try_from(9e-3).unwrap()
+                } else {
+                    Delta::ZERO
+                },
+                max_groups,
+                purpose,
+                count_clipped,
+                mechanism,
+                ..request()
+            },
+        )
+}
+
+/// Rows, least value, width, and total of one measure.
+type Bounds = (u64, f64, f64, Option<f64>);
+
+/// Bounds as a coordinator would send them, around the node's own.
+fn any_bounds() -> impl Strategy<Value = Option<Vec<Bounds>>> {
+    let bounds = (
+        1u64..6,
+        -80.0..80.0f64,
+        0.0..200.0f64,
+        proptest::option::of(0.1..500.0f64),
+    );
+    proptest::option::of(proptest::collection::vec(bounds, 24))
+}
+
+/// The frame for these measures.
+fn framed(measures: &[Measure], bounds: &[Bounds]) -> Vec<Frame> {
+    measures
+        .iter()
+        .zip(bounds)
+        .map(|(_, (rows, low, width, total))| Frame {
+            rows: *rows,
+            ranges: vec![
+                Range {
+                    low: *low,
+                    high: low + width,
+                    centre: low / 3.0,
+                };
+                2
+            ],
+            values: ["a", "x"].map(|text| Value::Text(text.into())).to_vec(),
+            total: *total,
+        })
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
     fn removing_one_person_moves_the_vector_by_at_most_the_sensitivity(
         query in any_query(false), data in any_data(), who in 1i64..5, max_rows in 1u64..6,
-        gaussian: bool,
+        request in any_request(), bounds in any_bounds(),
     ) {
-        let request = Request {
-            epsilon: Epsilon::try_from(1.0).unwrap(),
-            // With a large δ and many groups the Gaussian is the smaller noise.
-            delta: if gaussian { Delta::try_from(9e-3).unwrap() } else { Delta::ZERO },
-            max_groups: None,
-            frame: vec![],
+        let mut request = request;
+        let ask = |request: &Request| {
+            quote(&query, &Wording::default(), &policy(max_rows), request)
         };
-        let Ok(quote) = quote(&query, &Wording::default(), &policy(max_rows), &request) else {
+        if let (Ok(free), Some(bounds)) = (ask(&request), bounds) {
+            request.frame = framed(free.rows().measures, &bounds);
+        }
+        let Ok(quote) = ask(&request) else {
             return Err(TestCaseError::reject("refused"));
         };
         let with = vector(&query, &quote, &data);
@@ -590,13 +680,7 @@ proptest! {
         visits in proptest::collection::vec((1i64..5, "[xy]", -50.0..200.0f64), 0..14),
         max_rows in 1u64..6,
     ) {
-        let request = Request {
-            epsilon: Epsilon::try_from(1.0).unwrap(),
-            delta: Delta::ZERO,
-            max_groups: None,
-            frame: vec![],
-        };
-        let Ok(quote) = quote(&query, &Wording::default(), &policy(max_rows), &request) else {
+        let Ok(quote) = quote(&query, &Wording::default(), &policy(max_rows), &request()) else {
             return Err(TestCaseError::reject("refused"));
         };
         let mut data = Data::from([

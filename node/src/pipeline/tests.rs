@@ -20,7 +20,10 @@ use datafusion::{
     },
     prelude::{ParquetReadOptions, SessionContext},
 };
-use skerry_privacy::analysis::Finish;
+use skerry_privacy::analysis::{
+    aggregate::Statistic,
+    measure::{Counted, Measure},
+};
 use tempfile::TempDir;
 
 mod prepared;
@@ -203,10 +206,12 @@ async fn through_the_node(bench: &Bench, sql: &str) -> Rows {
     };
     let executed = reserved.execute(node).await.unwrap();
     let quote = Arc::clone(&executed.quoted.quote);
-    let width = quote.measures.len();
+    let width: usize = quote.measures.iter().map(Measure::cells).sum();
     let cells = executed.vector.cells();
     let value = |group: usize, measure: usize| {
-        cells[group * width + measure] as f64 * quote.measures[measure].grid.step()
+        let before = &quote.measures[..measure];
+        let start: usize = before.iter().map(Measure::cells).sum();
+        cells[group * width + start] as f64 * quote.measures[measure].grid.step()
     };
     quote
         .groups
@@ -220,13 +225,18 @@ async fn through_the_node(bench: &Bench, sql: &str) -> Rows {
             let figures = quote
                 .finishes
                 .iter()
-                .map(|finish| match *finish {
-                    Finish::Count { count } => value(group, count),
-                    Finish::Sum { sum, .. } => value(group, sum),
-                    Finish::Average { sum, count } => {
-                        quote.measures[sum].centre + value(group, sum) / value(group, count)
-                    }
-                })
+                .map(
+                    |finish| match (finish.statistic, finish.measures.as_slice()) {
+                        (Statistic::Count | Statistic::Sum, [single]) => value(group, *single),
+                        (Statistic::Average, [sum, count]) => {
+                            let Counted::Sum(factor) = &quote.measures[*sum].counted else {
+                                panic!("an average is made of a sum")
+                            };
+                            factor.centre + value(group, *sum) / value(group, *count)
+                        }
+                        (other, _) => panic!("{other:?} is finished by the coordinator"),
+                    },
+                )
                 .collect();
             (keys, figures)
         })

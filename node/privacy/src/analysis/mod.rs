@@ -1,7 +1,10 @@
 //! From a question and the owner's policy to a quote: which groups, which measures, how much one
 //! person can contribute, which noise. No data are read.
 
+pub mod aggregate;
+pub mod bins;
 mod declared;
+mod frame;
 mod image;
 pub mod interval;
 pub mod measure;
@@ -14,23 +17,27 @@ mod symbol;
 
 use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, Value, limit};
 
+pub use self::frame::{Frame, Range};
 use self::{
+    aggregate::{Finish, Measures},
     image::Images,
-    interval::Interval,
-    measure::{Measure, MeasureKind},
+    measure::Measure,
     relation::shape,
-    sensitivity::{Sensitivity, sensitivity},
+    sensitivity::{Sensitivity, ceil_sqrt, sensitivity},
     shape::Shape,
 };
 use crate::{
     contribution::Norm,
-    mechanism::{Mechanism, Noise},
+    mechanism::{Mechanism, MechanismError, Noise},
     policy::Policy,
-    question::{Aggregate, Expression, Query},
+    question::{Expression, Query},
 };
 
 pub use declared::{Known, KnownColumn, known};
 pub use public::rows as public_rows;
+
+/// Bins of a person's total, each a power of two of cell units: the last has all that is more.
+pub const TOTAL_BINS: usize = 36;
 
 /// What a requester asks for beside the question. All of it narrows or worsens the answer; none
 /// of it can widen what the policy allows.
@@ -44,17 +51,23 @@ pub struct Request {
     pub max_groups: Option<u64>,
     /// Bounds of each measure, common to all regions; empty: this node's own.
     pub frame: Vec<Frame>,
+    /// What is released.
+    pub purpose: Purpose,
+    /// Whether persons whose contribution was clipped are counted in one cell more.
+    pub count_clipped: bool,
+    /// The noise that is wanted; none: the one with less noise.
+    pub mechanism: Option<Mechanism>,
 }
 
-/// Bounds of one measure.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Frame {
-    /// Least value of a row.
-    pub low: f64,
-    /// Greatest value of a row.
-    pub high: f64,
-    /// Rows of a person, at most.
-    pub rows: u64,
+/// What is released of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// The answer.
+    #[default]
+    Answer,
+    /// For each measure, persons by power-of-two bin of their own total over all groups: from
+    /// which bounds for the answer are chosen.
+    Totals,
 }
 
 /// How the question's parts are written, for refusals.
@@ -66,30 +79,6 @@ pub struct Wording {
     pub aggregates: Vec<String>,
 }
 
-/// How an aggregate is finished from measures, after the noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
-    /// The count itself.
-    Count {
-        /// Position of the measure.
-        count: usize,
-    },
-    /// The sum itself.
-    Sum {
-        /// Position of the measure.
-        sum: usize,
-        /// Type of the answer.
-        data_type: DataType,
-    },
-    /// centre + sum / count.
-    Average {
-        /// Position of the centred sum.
-        sum: usize,
-        /// Position of the count.
-        count: usize,
-    },
-}
-
 /// What a release will hold and how it is protected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quote {
@@ -97,21 +86,106 @@ pub struct Quote {
     pub key_types: Vec<DataType>,
     /// All groups, sorted.
     pub groups: Vec<Vec<Value>>,
-    /// The measures; cells are groups × measures, group by group.
+    /// The measures; cells are groups × cells of the measures, group by group.
     pub measures: Vec<Measure>,
-    /// For each aggregate of the question.
+    /// For each aggregate of the question; none when totals are asked for.
     pub finishes: Vec<Finish>,
     /// To which each person's vector is scaled.
     pub norm: Norm,
+    /// Weight of the last cell, in which clipped persons are counted, if they are.
+    pub clipped: Option<u64>,
     /// The noise.
     pub noise: Noise,
+    /// When totals are asked for: the groups and measures that rows contribute to. Those above are
+    /// the bins, and persons for each of these measures.
+    pub totals_of: Option<Rows>,
+}
+
+/// What rows contribute to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// Types of the keys.
+    pub key_types: Vec<DataType>,
+    /// All groups, sorted.
+    pub groups: Vec<Vec<Value>>,
+    /// The measures.
+    pub measures: Vec<Measure>,
+}
+
+/// What rows contribute to, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowsOf<'a> {
+    /// Types of the keys.
+    pub key_types: &'a [DataType],
+    /// All groups, sorted.
+    pub groups: &'a [Vec<Value>],
+    /// The measures.
+    pub measures: &'a [Measure],
 }
 
 impl Quote {
-    /// Groups times measures.
+    /// Cells of the released vector.
     #[must_use]
     pub fn cells(&self) -> usize {
-        self.groups.len() * self.measures.len()
+        let of_group: usize = self.measures.iter().map(Measure::cells).sum();
+        self.groups.len() * of_group + usize::from(self.clipped.is_some())
+    }
+
+    /// What rows contribute to.
+    #[must_use]
+    pub fn rows(&self) -> RowsOf<'_> {
+        match &self.totals_of {
+            None => RowsOf {
+                key_types: &self.key_types,
+                groups: &self.groups,
+                measures: &self.measures,
+            },
+            Some(rows) => RowsOf {
+                key_types: &rows.key_types,
+                groups: &rows.groups,
+                measures: &rows.measures,
+            },
+        }
+    }
+
+    /// Whether this is a release of totals.
+    #[must_use]
+    pub fn asks_totals(&self) -> bool {
+        self.totals_of.is_some()
+    }
+
+    /// The quote of the totals of this answer's measures, but for the noise.
+    ///
+    /// A person adds one unit to at most one cell of each of M measures: the L1 norm is at most M
+    /// units, the L2 norm √M units.
+    #[must_use]
+    pub fn of_totals(self) -> Self {
+        let persons = Measure::persons(None);
+        let unit = persons.grid.units(1.0).unsigned_abs();
+        let count = self.measures.len().max(1) as u64;
+        let norm = match self.norm {
+            Norm::L1(_) => Norm::L1(count.saturating_mul(unit)),
+            Norm::L2(_) => {
+                let square = u128::from(count) * u128::from(unit) * u128::from(unit);
+                Norm::L2(u64::try_from(ceil_sqrt(square)).unwrap_or(u64::MAX))
+            }
+        };
+        Self {
+            key_types: vec![DataType::Integer],
+            groups: (0..TOTAL_BINS as i64)
+                .map(|bin| vec![Value::Integer(bin)])
+                .collect(),
+            measures: vec![persons; self.measures.len()],
+            finishes: vec![],
+            norm,
+            clipped: None,
+            noise: self.noise,
+            totals_of: Some(Rows {
+                key_types: self.key_types,
+                groups: self.groups,
+                measures: self.measures,
+            }),
+        }
     }
 }
 
@@ -147,21 +221,26 @@ pub fn quote(
     let symbols = key_symbols(query, wording, &shape, &mut images)?;
     let groups = images.groups(&symbols, &shape.constraints)?;
     let types = shape.types();
-    let mut measures = vec![];
+    let mut found = Measures {
+        shape: &shape,
+        types: types.clone(),
+        images: &mut images,
+        rows,
+        found: vec![],
+    };
     let finishes = query
         .aggregates
         .iter()
         .enumerate()
         .map(|(index, aggregate)| {
-            let written = wording
-                .aggregates
-                .get(index)
-                .map_or("the aggregate", String::as_str);
-            measures_of(aggregate, written, &shape, &types, rows, &mut measures)
+            let written = wording.aggregates.get(index);
+            found.of(aggregate, written.map_or("the aggregate", String::as_str))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let rows = frame(&mut measures, &request.frame, rows)?;
-    if groups.len().saturating_mul(measures.len()) > limit::CELLS {
+    let mut measures = found.found;
+    let rows = frame::apply(&mut measures, &request.frame, rows)?;
+    let of_group: usize = measures.iter().map(Measure::cells).sum();
+    if groups.len().saturating_mul(of_group) > limit::CELLS {
         return Err(Refusal::new(
             ErrorCode::TooLarge,
             format!("the answer has more than {} cells", limit::CELLS),
@@ -170,19 +249,9 @@ pub fn quote(
     }
     let reachable = reachable_groups(query, &shape, &images, &symbols, groups.len(), rows);
     let reachable = reachable.min(request.max_groups.unwrap_or(u64::MAX)).max(1);
-    let Sensitivity { l1, l2 } = sensitivity(&measures, rows, reachable);
-    let noise = Noise::choose(l1, l2, request.epsilon, request.delta).map_err(|error| {
-        Refusal::new(
-            ErrorCode::InvalidParameter,
-            error.to_string(),
-            "ask with a larger epsilon",
-        )
-    })?;
-    let norm = match noise.mechanism() {
-        Mechanism::DiscreteLaplace => Norm::L1(noise.sensitivity()),
-        Mechanism::DiscreteGaussian => Norm::L2(noise.sensitivity()),
-    };
-    Ok(Quote {
+    let bounds = sensitivity(&measures, rows, reachable);
+    let (noise, norm, clipped) = protect(bounds, request).map_err(no_noise)?;
+    let quote = Quote {
         key_types: query
             .keys
             .iter()
@@ -192,8 +261,67 @@ pub fn quote(
         measures,
         finishes,
         norm,
+        clipped,
         noise,
-    })
+        totals_of: None,
+    };
+    match request.purpose {
+        Purpose::Answer => Ok(quote),
+        Purpose::Totals => {
+            let mut totals = quote.of_totals();
+            totals.noise = Noise::of(
+                noise.mechanism(),
+                totals.norm.limit(),
+                request.epsilon,
+                request.delta,
+            )
+            .map_err(no_noise)?;
+            Ok(totals)
+        }
+    }
+}
+
+fn no_noise(error: MechanismError) -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidParameter,
+        error.to_string(),
+        "ask with a larger epsilon",
+    )
+}
+
+/// The noise, the norm to which persons' vectors are scaled, and the weight of the cell that counts
+/// those that are.
+///
+/// That cell is part of the vector that the noise must cover. Its weight takes 1/16 more noise in
+/// L1 norm and, as 1/4 of the limit, √(1 + 1/16) as much in L2 norm.
+fn protect(
+    Sensitivity { l1, l2 }: Sensitivity,
+    request: &Request,
+) -> Result<(Noise, Norm, Option<u64>), MechanismError> {
+    let weight = |norm: Norm| match norm {
+        Norm::L1(limit) => limit.div_ceil(16),
+        Norm::L2(limit) => limit.div_ceil(4),
+    };
+    let covered = |norm: Norm| match request.count_clipped {
+        true => norm.with_cell(weight(norm)),
+        false => norm.limit(),
+    };
+    let (l1, l2) = (Norm::L1(l1), Norm::L2(l2));
+    let noise = match request.mechanism {
+        None => Noise::choose(covered(l1), covered(l2), request.epsilon, request.delta)?,
+        Some(mechanism) => {
+            let norm = match mechanism {
+                Mechanism::DiscreteLaplace => l1,
+                Mechanism::DiscreteGaussian => l2,
+            };
+            Noise::of(mechanism, covered(norm), request.epsilon, request.delta)?
+        }
+    };
+    let norm = match noise.mechanism() {
+        Mechanism::DiscreteLaplace => l1,
+        Mechanism::DiscreteGaussian => l2,
+    };
+    Ok((noise, norm, request.count_clipped.then(|| weight(norm))))
 }
 
 fn key_symbols(
@@ -224,142 +352,6 @@ fn key_symbols(
         }
     }
     Ok(symbols)
-}
-
-/// The position of a measure, added if it isn't there yet.
-fn position(measures: &mut Vec<Measure>, measure: Measure) -> usize {
-    match measures.iter().position(|known| *known == measure) {
-        Some(index) => index,
-        None => {
-            measures.push(measure);
-            measures.len() - 1
-        }
-    }
-}
-
-fn measures_of(
-    aggregate: &Aggregate,
-    written: &str,
-    shape: &Shape,
-    types: &[DataType],
-    rows: u64,
-    measures: &mut Vec<Measure>,
-) -> Result<Finish, Refusal> {
-    let typed = |argument: &Expression| argument.data_type(types).map_err(shape::ill_typed);
-    let range = |argument: &Expression| -> Result<(DataType, Interval), Refusal> {
-        let data_type = typed(argument)?;
-        if !matches!(data_type, DataType::Integer | DataType::Float) {
-            return Err(Refusal::new(
-                ErrorCode::Unsupported,
-                format!("{written}: a {data_type} can't be summed"),
-                "",
-            ));
-        }
-        let found = interval::interval(argument, &shape.intervals(), types);
-        // An argument that is always NULL has the empty interval.
-        let found = if found.low > found.high {
-            Interval::new(0.0, 0.0)
-        } else {
-            found
-        };
-        if found.is_bounded() && found.low.abs().max(found.high.abs()) * rows as f64 <= 1e18 {
-            Ok((data_type, found))
-        } else {
-            Err(Refusal::new(
-                ErrorCode::NoRange,
-                format!("{written}: the catalogue gives no range for its argument"),
-                "bound it in the query, for example LEAST(GREATEST(x, 0), 1000)",
-            ))
-        }
-    };
-    match aggregate {
-        Aggregate::CountRows(argument) => {
-            let data_type = argument.as_ref().map(typed).transpose()?;
-            let measure = Measure::rows(argument.clone(), data_type, rows);
-            Ok(Finish::Count {
-                count: position(measures, measure),
-            })
-        }
-        Aggregate::CountPersons(argument) => {
-            if let Some(argument) = argument
-                && typed(argument)? != DataType::Boolean
-            {
-                return Err(Refusal::new(
-                    ErrorCode::PlanRefused,
-                    format!("{written}: the filter isn't boolean"),
-                    "",
-                ));
-            }
-            let measure = Measure::persons(argument.clone());
-            Ok(Finish::Count {
-                count: position(measures, measure),
-            })
-        }
-        Aggregate::Sum(argument) => {
-            let (data_type, Interval { low, high }) = range(argument)?;
-            let measure = Measure::sum(argument.clone(), data_type, (low, high), 0.0, rows);
-            Ok(Finish::Sum {
-                sum: position(measures, measure),
-                data_type,
-            })
-        }
-        Aggregate::Average(argument) => {
-            let (data_type, Interval { low, high }) = range(argument)?;
-            // Centred values are half as large, and so is the noise that they need.
-            let centre = low + (high - low) / 2.0;
-            let sum = Measure::sum(argument.clone(), data_type, (low, high), centre, rows);
-            let count = Measure::rows(Some(argument.clone()), Some(data_type), rows);
-            Ok(Finish::Average {
-                sum: position(measures, sum),
-                count: position(measures, count),
-            })
-        }
-    }
-}
-
-/// Puts the federation's common bounds in place of this node's own. Any bounds are private, since
-/// a person's vector is scaled to whatever norm follows from them; they decide the accuracy only.
-fn frame(measures: &mut [Measure], frame: &[Frame], own_rows: u64) -> Result<u64, Refusal> {
-    if frame.is_empty() {
-        return Ok(own_rows);
-    }
-    let refused = |message: &str| Err(Refusal::new(ErrorCode::RegionsDisagree, message, ""));
-    if frame.len() != measures.len() {
-        return refused("the frame has another number of measures");
-    }
-    let mut most = 1;
-    for (measure, frame) in measures.iter_mut().zip(frame) {
-        let Frame { low, high, rows } = *frame;
-        let bounded = Interval::new(low, high).is_bounded();
-        let rows_fit = (1..=shape::MAX_ROWS_PER_PERSON).contains(&rows);
-        if !bounded || !rows_fit || low.abs().max(high.abs()) * rows as f64 > 1e18 {
-            return refused("the frame has bounds that are none");
-        }
-        *measure = match measure.kind {
-            MeasureKind::Persons => Measure::persons(measure.argument.take()),
-            MeasureKind::Rows => Measure::rows(measure.argument.take(), measure.data_type, rows),
-            MeasureKind::Sum => {
-                let Some((argument, data_type)) = measure.argument.take().zip(measure.data_type)
-                else {
-                    return refused("a sum without an argument");
-                };
-                let centre = if measure.centre == 0.0 {
-                    0.0
-                } else {
-                    low + (high - low) / 2.0
-                };
-                Measure::sum(argument, data_type, (low, high), centre, rows)
-            }
-        };
-        if measure.kind != MeasureKind::Persons {
-            most = most.max(rows);
-        }
-    }
-    // Persons alone: the rows still say how many groups a person reaches.
-    let persons_only = measures
-        .iter()
-        .all(|measure| measure.kind == MeasureKind::Persons);
-    Ok(if persons_only { own_rows } else { most })
 }
 
 /// How many groups one person can reach: one when all keys are facts of the person; else no more

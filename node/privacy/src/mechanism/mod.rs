@@ -92,13 +92,11 @@ impl Noise {
         epsilon: Epsilon,
         delta: Delta,
     ) -> Result<Self, MechanismError> {
-        let laplace = calibration::laplace_scale(l1, epsilon)
-            .and_then(|scale| Self::new(Mechanism::DiscreteLaplace, scale, l1));
+        let laplace = Self::of(Mechanism::DiscreteLaplace, l1, epsilon, delta);
         if delta == Delta::ZERO {
             return laplace;
         }
-        let gaussian = calibration::gaussian_scale(l2, epsilon, delta)
-            .and_then(|scale| Self::new(Mechanism::DiscreteGaussian, scale, l2));
+        let gaussian = Self::of(Mechanism::DiscreteGaussian, l2, epsilon, delta);
         match (laplace, gaussian) {
             (Ok(laplace), Ok(gaussian)) => {
                 if gaussian.standard_deviation() < laplace.standard_deviation() {
@@ -109,6 +107,30 @@ impl Noise {
             }
             (laplace, gaussian) => laplace.or(gaussian),
         }
+    }
+
+    /// The noise of this mechanism that is (`epsilon`, `delta`)-differentially private for a
+    /// `sensitivity` in its norm; Laplace noise needs no δ.
+    ///
+    /// # Errors
+    /// If the sensitivity is 0 or too large, if the noise is too large, or if Gaussian noise is
+    /// wanted without a δ.
+    pub fn of(
+        mechanism: Mechanism,
+        sensitivity: u64,
+        epsilon: Epsilon,
+        delta: Delta,
+    ) -> Result<Self, MechanismError> {
+        let scale = match mechanism {
+            Mechanism::DiscreteLaplace => calibration::laplace_scale(sensitivity, epsilon)?,
+            Mechanism::DiscreteGaussian if delta == Delta::ZERO => {
+                return Err(MechanismError::Scale);
+            }
+            Mechanism::DiscreteGaussian => {
+                calibration::gaussian_scale(sensitivity, epsilon, delta)?
+            }
+        };
+        Self::new(mechanism, scale, sensitivity)
     }
 
     /// Which distribution.

@@ -15,5 +15,7 @@ pub use canonical::QuestionHash;
 pub use expression::{
     Arithmetic, Comparison, DateUnit, Expression, Function, INTEGER_TO_FLOAT_EXACT,
 };
-pub use relation::{Aggregate, JoinKind, PersonAggregate, PersonFunction, Query, Relation};
+pub use relation::{
+    Aggregate, JoinKind, Pair, PersonAggregate, PersonFunction, Query, Relation, Spread,
+};
 pub use types::TypeError;

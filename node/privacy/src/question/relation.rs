@@ -29,6 +29,73 @@ pub enum Aggregate {
     Sum(Expression),
     /// `AVG(x)`; x is an integer or a float.
     Average(Expression),
+    /// Variance or standard deviation of a number.
+    Spread {
+        /// Which.
+        statistic: Spread,
+        /// An integer or a float.
+        argument: Expression,
+    },
+    /// A statistic of pairs of numbers, over the rows that have both.
+    Pair {
+        /// Which.
+        statistic: Pair,
+        /// The dependent number.
+        y: Expression,
+        /// The independent number.
+        x: Expression,
+    },
+    /// The least number that so large a part of the rows is not above.
+    Quantile {
+        /// An integer or a float.
+        argument: Expression,
+        /// In 1e-9: 500,000,000 is the median.
+        fraction_nano: u64,
+    },
+    /// `COUNT(DISTINCT x)` of an x with public values.
+    CountValues(Expression),
+}
+
+/// How far numbers are apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Spread {
+    /// `VAR_POP`
+    VariancePopulation,
+    /// `VAR_SAMP`
+    VarianceSample,
+    /// `STDDEV_POP`
+    DeviationPopulation,
+    /// `STDDEV_SAMP`
+    DeviationSample,
+}
+
+/// How two numbers go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Pair {
+    /// `COVAR_POP`
+    CovariancePopulation,
+    /// `COVAR_SAMP`
+    CovarianceSample,
+    /// `CORR`
+    Correlation,
+    /// `REGR_SLOPE`
+    Slope,
+    /// `REGR_INTERCEPT`
+    Intercept,
+    /// `REGR_R2`
+    Determination,
+    /// `REGR_COUNT`
+    Count,
+    /// `REGR_AVGX`
+    AverageX,
+    /// `REGR_AVGY`
+    AverageY,
+    /// `REGR_SXX`
+    SquaresX,
+    /// `REGR_SYY`
+    SquaresY,
+    /// `REGR_SXY`
+    Products,
 }
 
 /// A join of two private relations on the privacy unit.

@@ -3,13 +3,16 @@
 use datafusion::logical_expr::{self as logical, Expr, expr::AggregateFunction};
 use skerry_privacy::{
     analysis::Wording,
-    question::{Aggregate, Expression, PersonAggregate, PersonFunction, Query, Relation},
+    question::{
+        Aggregate, Expression, Pair, PersonAggregate, PersonFunction, Query, Relation, Spread,
+    },
 };
-use skerry_proto::{DataType, ErrorCode, Refusal};
+use skerry_proto::{DataType, ErrorCode, Refusal, Value};
 
 use super::{Lowered, Lowering, Part, PartColumn, Scope, unaliased, unsupported};
 
-const PLAIN_AGGREGATES: &str = "use COUNT, SUM, AVG or COUNT(DISTINCT unit)";
+const PLAIN_AGGREGATES: &str =
+    "use COUNT, SUM, AVG, MEDIAN, VAR, STDDEV, CORR, REGR or COUNT(DISTINCT unit)";
 
 impl Lowering<'_> {
     pub(super) fn frontier(&self, aggregate: &logical::Aggregate) -> Result<Lowered, Refusal> {
@@ -125,6 +128,25 @@ fn filtered(argument: Expression, filter: Option<Expression>) -> Expression {
     }
 }
 
+/// The statistic of pairs with this name.
+fn pair(name: &str) -> Option<Pair> {
+    Some(match name {
+        "covar_pop" => Pair::CovariancePopulation,
+        "covar_samp" => Pair::CovarianceSample,
+        "corr" => Pair::Correlation,
+        "regr_slope" => Pair::Slope,
+        "regr_intercept" => Pair::Intercept,
+        "regr_r2" => Pair::Determination,
+        "regr_count" => Pair::Count,
+        "regr_avgx" => Pair::AverageX,
+        "regr_avgy" => Pair::AverageY,
+        "regr_sxx" => Pair::SquaresX,
+        "regr_syy" => Pair::SquaresY,
+        "regr_sxy" => Pair::Products,
+        _ => return None,
+    })
+}
+
 impl Scope<'_> {
     fn function_parts<'a>(
         &self,
@@ -150,9 +172,19 @@ impl Scope<'_> {
         function: &AggregateFunction,
         shown: &str,
     ) -> Result<Aggregate, Refusal> {
-        let (argument, filter) = self.function_parts(function, shown)?;
+        let name = function.func.name();
         let distinct = function.params.distinct;
-        match (function.func.name(), distinct) {
+        if let Some(statistic) = pair(name) {
+            return self.of_pair(statistic, function, shown);
+        }
+        if matches!(
+            name,
+            "median" | "approx_median" | "percentile_cont" | "approx_percentile_cont"
+        ) {
+            return self.quantile(function, shown);
+        }
+        let (argument, filter) = self.function_parts(function, shown)?;
+        match (name, distinct) {
             ("count", false) => {
                 let (argument, _) = self.lower(argument)?;
                 // COUNT(*) arrives as the count of a literal.
@@ -166,28 +198,36 @@ impl Scope<'_> {
                     (false, filter) => Some(filtered(argument, filter)),
                 }))
             }
-            ("count", true) => {
+            ("count", true) | ("approx_distinct", _) => {
                 let (argument, _) = self.lower(argument)?;
                 let unit =
                     matches!(&argument, Expression::Column(index) if self.columns[*index].unit);
-                if unit {
-                    Ok(Aggregate::CountPersons(filter))
+                Ok(if unit {
+                    Aggregate::CountPersons(filter)
                 } else {
-                    Err(unsupported(
-                        shown,
-                        "distinct values can't be counted yet; COUNT(DISTINCT unit) counts persons",
-                    ))
-                }
+                    Aggregate::CountValues(filtered(argument, filter))
+                })
             }
             ("sum", false) => Ok(Aggregate::Sum(filtered(self.lower(argument)?.0, filter))),
             ("avg", false) => Ok(Aggregate::Average(filtered(
                 self.lower(argument)?.0,
                 filter,
             ))),
-            ("sum" | "avg", true) => Err(unsupported(
-                shown,
-                "which values are distinct hangs on all persons; leave DISTINCT out",
-            )),
+            ("var" | "var_pop" | "stddev" | "stddev_pop", false) => Ok(Aggregate::Spread {
+                statistic: match name {
+                    "var" => Spread::VarianceSample,
+                    "var_pop" => Spread::VariancePopulation,
+                    "stddev" => Spread::DeviationSample,
+                    _ => Spread::DeviationPopulation,
+                },
+                argument: filtered(self.lower(argument)?.0, filter),
+            }),
+            ("sum" | "avg" | "var" | "var_pop" | "stddev" | "stddev_pop", true) => {
+                Err(unsupported(
+                    shown,
+                    "which values are distinct hangs on all persons; leave DISTINCT out",
+                ))
+            }
             ("min" | "max" | "first_value" | "last_value" | "array_agg" | "string_agg", _) => {
                 Err(Refusal::new(
                     ErrorCode::PrivateOutput,
@@ -197,6 +237,87 @@ impl Scope<'_> {
             }
             _ => Err(unsupported(shown, PLAIN_AGGREGATES)),
         }
+    }
+
+    fn filter_of(&self, function: &AggregateFunction) -> Result<Option<Expression>, Refusal> {
+        let filter = function.params.filter.as_ref();
+        filter.map(|filter| Ok(self.lower(filter)?.0)).transpose()
+    }
+
+    fn of_pair(
+        &self,
+        statistic: Pair,
+        function: &AggregateFunction,
+        shown: &str,
+    ) -> Result<Aggregate, Refusal> {
+        let params = &function.params;
+        let ([y, x], false, [], None) = (
+            params.args.as_slice(),
+            params.distinct,
+            params.order_by.as_slice(),
+            params.null_treatment,
+        ) else {
+            return Err(unsupported(shown, "give it two numbers and nothing else"));
+        };
+        // A row outside the filter lacks y, and so is no complete pair.
+        Ok(Aggregate::Pair {
+            statistic,
+            y: filtered(self.lower(y)?.0, self.filter_of(function)?),
+            x: self.lower(x)?.0,
+        })
+    }
+
+    /// The median, or the quantile of a literal fraction: `f(x, fraction)`, or
+    /// `f(fraction) WITHIN GROUP (ORDER BY x)`, which arrives as `f(x, fraction ORDER BY x)`.
+    fn quantile(&self, function: &AggregateFunction, shown: &str) -> Result<Aggregate, Refusal> {
+        let params = &function.params;
+        let refused = || {
+            unsupported(
+                shown,
+                "write MEDIAN(x), or APPROX_PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY x) with a \
+                 literal fraction from 0 to 1",
+            )
+        };
+        if params.distinct || params.null_treatment.is_some() {
+            return Err(refused());
+        }
+        let (argument, fraction) = match (function.func.name(), params.args.as_slice()) {
+            ("median" | "approx_median", [argument]) => (argument, 0.5),
+            // What comes third is how finely an exact engine would work.
+            ("percentile_cont" | "approx_percentile_cont", [argument, fraction, ..]) => {
+                let fraction = match self.lower(fraction)?.0 {
+                    Expression::Literal {
+                        value: Value::Float(x),
+                        ..
+                    } => x,
+                    Expression::Literal {
+                        value: Value::Integer(x),
+                        ..
+                    } => x as f64,
+                    _ => return Err(refused()),
+                };
+                (argument, fraction)
+            }
+            _ => return Err(refused()),
+        };
+        let fraction = match params.order_by.as_slice() {
+            [] => fraction,
+            [order] if order.expr == *argument => {
+                if order.asc {
+                    fraction
+                } else {
+                    1.0 - fraction
+                }
+            }
+            _ => return Err(refused()),
+        };
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(refused());
+        }
+        Ok(Aggregate::Quantile {
+            argument: filtered(self.lower(argument)?.0, self.filter_of(function)?),
+            fraction_nano: (fraction * 1e9).round() as u64,
+        })
     }
 
     fn over_rows(

@@ -5,6 +5,7 @@
 //! joins of private relations are on it, and every row that leaves belongs to exactly one person.
 //! All expressions are total: none fails on a row.
 
+mod amount;
 mod expression;
 mod row;
 mod total;
@@ -69,11 +70,13 @@ pub fn rebuild(
             .map(|part| rebuild_expression(part, &input.expressions(), &types))
             .collect()
     };
-    let group = row::group(&quote.groups, &quote.key_types, expressions(&query.keys)?)?;
+    let rows = quote.rows();
+    let group = row::group(rows.groups, rows.key_types, expressions(&query.keys)?)?;
     let mut columns = vec![col(&unit).alias(UNIT), group.alias(GROUP)];
-    for (index, measure) in quote.measures.iter().enumerate() {
-        let argument = expressions(measure.argument.as_slice())?.pop();
-        columns.push(row::amount(measure, argument).alias(format!("amount{index}")));
+    for (index, measure) in rows.measures.iter().enumerate() {
+        let arguments = measure.arguments().into_iter().cloned().collect::<Vec<_>>();
+        let amount = amount::amount(measure, index, expressions(&arguments)?)?;
+        columns.push(amount.alias(format!("amount{index}")));
     }
     LogicalPlanBuilder::from(input.plan)
         .project(columns)?

@@ -1,4 +1,4 @@
-//! Trusted. What a row says: the position of its group, and its amount of each measure.
+//! Trusted. The position of a row's group.
 
 use std::{
     collections::HashMap,
@@ -8,8 +8,7 @@ use std::{
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, UInt32Array, UInt32Builder},
-        compute,
+        array::{Array, AsArray, UInt32Array, UInt32Builder},
         datatypes::{
             DataType as ArrowType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType,
         },
@@ -20,7 +19,6 @@ use datafusion::{
     },
     prelude::lit,
 };
-use skerry_privacy::analysis::measure::{Measure, MeasureKind};
 use skerry_proto::{DataType, Value};
 
 use super::{engine_type, expression::total_cast};
@@ -43,28 +41,9 @@ pub(super) fn group(
     Ok(ScalarUDF::from(function).call(typed))
 }
 
-/// A row's amount of a measure in cell units, NULL for a row that doesn't contribute.
-pub(super) fn amount(measure: &Measure, argument: Option<Expr>) -> Expr {
-    let once = measure.grid.units(1.0);
-    match (measure.kind, argument) {
-        (MeasureKind::Persons | MeasureKind::Rows, None) => lit(once),
-        (MeasureKind::Persons, Some(holds)) => {
-            ScalarUDF::from(Amount::new(AmountKind::IfTrue(once))).call(vec![holds])
-        }
-        (MeasureKind::Rows, Some(value)) => {
-            ScalarUDF::from(Amount::new(AmountKind::IfKnown(once))).call(vec![value])
-        }
-        (MeasureKind::Sum, argument) => {
-            let value = total_cast(argument.unwrap_or(lit(0.0f64)), DataType::Float);
-            ScalarUDF::from(Amount::new(AmountKind::Clipped(Box::new(measure.clone()))))
-                .call(vec![value])
-        }
-    }
-}
-
-/// Position of a key's value among the values that this key has in the groups.
+/// Position of a value among the values that a key has in the groups.
 #[derive(Debug)]
-struct KeyCodes {
+pub(super) struct KeyCodes {
     codes: HashMap<Value, u32>,
     /// Codes by position in a type's own order, for texts: looked up without making a `Value`.
     texts: HashMap<String, u32>,
@@ -83,22 +62,9 @@ struct GroupPosition {
 
 impl GroupPosition {
     fn new(groups: &[Vec<Value>], key_types: &[DataType]) -> EngineResult<Self> {
-        let mut keys: Vec<KeyCodes> = key_types
-            .iter()
-            .map(|_| KeyCodes {
-                codes: HashMap::new(),
-                texts: HashMap::new(),
-            })
+        let keys: Vec<KeyCodes> = (0..key_types.len())
+            .map(|key| KeyCodes::new(groups.iter().filter_map(|group| group.get(key))))
             .collect();
-        for group in groups {
-            for (key, value) in keys.iter_mut().zip(group) {
-                let next = key.codes.len() as u32;
-                let code = *key.codes.entry(value.clone()).or_insert(next);
-                if let Value::Text(text) = value {
-                    key.texts.insert(text.clone(), code);
-                }
-            }
-        }
         let mut positions = HashMap::new();
         for (position, group) in groups.iter().enumerate() {
             let codes = keys
@@ -147,8 +113,24 @@ impl Hash for GroupPosition {
 }
 
 impl KeyCodes {
-    /// The code of each row's value; `u32::MAX` where the value is in no group.
-    fn codes_of(&self, column: &dyn Array) -> EngineResult<Vec<u32>> {
+    /// Values are numbered as they first appear.
+    pub(super) fn new<'a>(values: impl Iterator<Item = &'a Value>) -> Self {
+        let mut key = Self {
+            codes: HashMap::new(),
+            texts: HashMap::new(),
+        };
+        for value in values {
+            let next = key.codes.len() as u32;
+            let code = *key.codes.entry(value.clone()).or_insert(next);
+            if let Value::Text(text) = value {
+                key.texts.insert(text.clone(), code);
+            }
+        }
+        key
+    }
+
+    /// The code of each row's value; `u32::MAX` where the value is none of them.
+    pub(super) fn codes_of(&self, column: &dyn Array) -> EngineResult<Vec<u32>> {
         const NONE: u32 = u32::MAX;
         let null = self.codes.get(&Value::Null).copied().unwrap_or(NONE);
         let of = |value: Value| self.codes.get(&value).copied().unwrap_or(NONE);
@@ -224,119 +206,9 @@ impl ScalarUDFImpl for GroupPosition {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum AmountKind {
-    /// So many units where the argument is true.
-    IfTrue(i64),
-    /// So many units where the argument isn't NULL.
-    IfKnown(i64),
-    /// The argument, clipped and centred, in units.
-    Clipped(Box<Measure>),
-}
-
-#[derive(Debug, PartialEq)]
-struct Amount {
-    kind: AmountKind,
-    /// The engine takes calls of one name with the same arguments for the same call, so the
-    /// name has all that tells two amounts apart.
-    name: String,
-    signature: Signature,
-}
-
-impl Amount {
-    fn new(kind: AmountKind) -> Self {
-        let name = match &kind {
-            AmountKind::IfTrue(once) => format!("amount_if_true_{once}"),
-            AmountKind::IfKnown(once) => format!("amount_if_known_{once}"),
-            AmountKind::Clipped(measure) => format!(
-                "amount_{}_{}_{}_{:?}",
-                measure.low, measure.high, measure.centre, measure.grid
-            ),
-        };
-        Self {
-            kind,
-            name,
-            signature: Signature::any(1, Volatility::Immutable),
-        }
-    }
-}
-
-// Bounds are finite numbers, so equality is reflexive.
-impl Eq for Amount {}
-
-impl Hash for Amount {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.kind {
-            AmountKind::IfTrue(once) | AmountKind::IfKnown(once) => once.hash(state),
-            AmountKind::Clipped(measure) => {
-                measure.low.to_bits().hash(state);
-                measure.high.to_bits().hash(state);
-            }
-        }
-    }
-}
-
-impl ScalarUDFImpl for Amount {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arguments: &[ArrowType]) -> EngineResult<ArrowType> {
-        Ok(ArrowType::Int64)
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let columns = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let Some(column) = columns.first() else {
-            return exec_err!("an amount needs an argument");
-        };
-        let amounts: Int64Array = match &self.kind {
-            AmountKind::IfTrue(once) => {
-                let Some(holds) = column.as_boolean_opt() else {
-                    return exec_err!("a filter needs a boolean");
-                };
-                holds
-                    .iter()
-                    .map(|holds| (holds == Some(true)).then_some(*once))
-                    .collect()
-            }
-            AmountKind::IfKnown(once) => {
-                let known = compute::is_not_null(column)?;
-                known
-                    .iter()
-                    .map(|known| (known == Some(true)).then_some(*once))
-                    .collect()
-            }
-            AmountKind::Clipped(measure) => {
-                let Some(values) = column.as_primitive_opt::<Float64Type>() else {
-                    return exec_err!("a sum needs floats");
-                };
-                clipped(measure, values)
-            }
-        };
-        Ok(ColumnarValue::Array(Arc::new(amounts) as ArrayRef))
-    }
-}
-
-/// NaN contributes nothing, as NULL does.
-fn clipped(measure: &Measure, values: &Float64Array) -> Int64Array {
-    values
-        .iter()
-        .map(|value| {
-            value
-                .filter(|value| !value.is_nan())
-                .map(|value| measure.units(value))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::StringViewArray;
+    use datafusion::arrow::array::{Int64Array, StringViewArray};
 
     use super::*;
 
