@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use skerry::authority;
 use skerry_coordinator::client::{Client, Credentials};
 use skerry_proto::wire::{CatalogueRequest, HealthRequest};
 use tempfile::TempDir;
@@ -86,4 +87,40 @@ async fn a_stranger_is_no_researcher() {
         Ok(client) => client.catalogue().await.is_err(),
     };
     assert!(refused);
+}
+
+/// A coordinator's certificate of the right authority, from long ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_gets_no_handshake() {
+    let sites = randhie("10.0").await;
+    let folder = sites.folder();
+    let (region, address) = sites.federation.regions().remove(0);
+    let read = |name: &str| std::fs::read_to_string(folder.join("authority").join(name)).unwrap();
+    let key = rcgen::KeyPair::from_pem(&read("federation-ca.key")).unwrap();
+    let authority = rcgen::Issuer::from_ca_cert_pem(&read("federation-ca.pem"), key).unwrap();
+    let place = TempDir::new().unwrap();
+    let file = |name: &str| place.path().join(name);
+    for (name, last_year) in [("expired", 2020), ("valid", 2090)] {
+        let names = vec![authority::COORDINATOR_NAME.to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, authority::COORDINATOR_NAME);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        std::fs::write(file(&format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    let knock = async |name: &str| {
+        let certificate = file(&format!("{name}.pem"));
+        let key = file(&format!("{name}.key"));
+        let authority = folder.join("federation-ca.pem");
+        let identity = Some((certificate.as_path(), key.as_path()));
+        no_answer(connect(address, region.as_str(), &authority, identity).await).await
+    };
+    assert!(knock("expired").await);
+    assert!(!knock("valid").await, "the date alone makes the difference");
 }

@@ -2,14 +2,16 @@
 
 use datafusion_proto::protobuf::{
     BinaryExprNode, CopyToNode, CustomTableScanNode, ListingTableScanNode, LogicalExprNode,
-    LogicalExtensionNode, LogicalPlanNode, SelectionNode, SubqueryAliasNode, ValuesNode,
-    logical_expr_node::ExprType, logical_plan_node::LogicalPlanType,
+    LogicalExtensionNode, LogicalPlanNode, ScalarUdfExprNode, SelectionNode, SubqueryAliasNode,
+    ValuesNode, logical_expr_node::ExprType, logical_plan_node::LogicalPlanType,
 };
 use prost::Message as _;
-use skerry_proto::wire;
+use skerry_proto::{Refusal, wire};
+use tempfile::TempDir;
 
 use crate::{
-    sites::randhie,
+    sites::{randhie, start, write_federation},
+    twins::federation_without_person,
     wire::{as_coordinator, count_plan, question, release},
 };
 
@@ -41,13 +43,32 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
     };
     let chain = LogicalExprNode {
         expr_type: Some(ExprType::BinaryExpr(BinaryExprNode {
-            operands: vec![one; 20_000],
+            operands: vec![one.clone(); 20_000],
             op: "Plus".into(),
         })),
     };
     let chained = node(LogicalPlanType::Selection(Box::new(SelectionNode {
         input: Some(Box::new(scan())),
         expr: Some(Box::new(chain)),
+    })));
+    let unknown = node(LogicalPlanType::Selection(Box::new(SelectionNode {
+        input: Some(Box::new(scan())),
+        expr: Some(Box::new(LogicalExprNode {
+            expr_type: Some(ExprType::ScalarUdfExpr(ScalarUdfExprNode {
+                fun_name: "read_any_file".into(),
+                ..Default::default()
+            })),
+        })),
+    })));
+    let any = LogicalExprNode {
+        expr_type: Some(ExprType::BinaryExpr(BinaryExprNode {
+            operands: vec![one.clone(); 1_000],
+            op: "Or".into(),
+        })),
+    };
+    let any = node(LogicalPlanType::Selection(Box::new(SelectionNode {
+        input: Some(Box::new(scan())),
+        expr: Some(Box::new(any)),
     })));
     vec![
         (
@@ -86,6 +107,8 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("a thousand nested messages", deep.encode_to_vec()),
         ("20,000 chained operators", chained.encode_to_vec()),
         ("no aggregate", scan().encode_to_vec()),
+        ("an unknown function", unknown.encode_to_vec()),
+        ("a thousand conditions", any.encode_to_vec()),
         ("nothing", vec![]),
         (
             "noise",
@@ -94,6 +117,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
                 .collect(),
         ),
         ("300 kB", vec![0; 300_000]),
+        ("100 MB", vec![0; 100_000_000]),
     ]
 }
 
@@ -134,4 +158,28 @@ async fn are_refused_and_the_node_lives_on() {
         .release(release("honest", question("hostile", count_plan(0).await)))
         .await
         .unwrap();
+}
+
+/// The same bytes to a node with a person and to one without: the same code and the same text.
+#[tokio::test(flavor = "multi_thread")]
+async fn are_refused_alike_whoever_is_in_the_data() {
+    let whole = TempDir::new().unwrap();
+    write_federation(whole.path(), "10.0");
+    let twins = [
+        start(whole).await,
+        start(federation_without_person().await).await,
+    ];
+    let mut told = vec![];
+    for twin in &twins {
+        let (region, address) = twin.federation.regions().remove(0);
+        let mut client = as_coordinator(&twin.folder(), address, region.as_str()).await;
+        let mut refusals = vec![];
+        for (name, plan) in hostile() {
+            let asked = release("hostile", question("hostile", plan));
+            let status = client.release(asked).await.unwrap_err();
+            refusals.push((name, Refusal::from(&status)));
+        }
+        told.push(refusals);
+    }
+    assert_eq!(told[0], told[1]);
 }

@@ -21,6 +21,7 @@ mod randhie;
 mod sites;
 mod sql;
 mod support;
+mod threats;
 mod twins;
 mod views;
 mod wire;

@@ -1,0 +1,597 @@
+//! Each case of the threat model that is asked in SQL or by a call, on twins: data with patient 42 and
+//! without. Whatever comes of it is the same in both but for the noisy figures: status, code and
+//! text of a refusal, rows, keys, record. Nothing of patient 42 is in a log.
+//!
+//! The cases that are no question have tests by name elsewhere: bytes that are no honest plan in
+//! `hostile_plans.rs`, a crowd and a retry after a restart in `budget.rs`, `kill -9` in `crash.rs`,
+//! handshakes in `certificates.rs`, and a full disk in the node's own
+//! `ledger::tests::failures::a_full_disk_stops_all_releases`.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    sync::{
+        LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use datafusion::{arrow::compute::concat_batches, prelude::SessionContext};
+use futures::future::join_all;
+use parquet::arrow::ArrowWriter;
+use skerry::{
+    federation::{self, Federation},
+    init::{InitOptions, init},
+};
+use skerry_coordinator::{
+    answer::Answer,
+    client::{Client, Credentials},
+    question::Question,
+};
+use skerry_proto::{Epsilon, ErrorCode, ProjectId, Refusal};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::OnceCell};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use crate::{
+    sites::{keys, numbers},
+    twins::assert_same,
+};
+
+/// What only patient 42 has, in a column and in no other place.
+const SECRET: &str = "Q42-secret";
+
+const POLICY: &str = r#"
+persons = 200
+
+[[table]]
+name = "patients"
+path = "{region}/patients.parquet"
+unit = "patient_id"
+max_rows_per_unit = 1
+[table.columns]
+patient_id = {}
+municipality = { values = ["A", "B", "C", "D"], nulls = false }
+sex = { values = ["f", "m"], nulls = false }
+birth_year = { range = [1920, 2024] }
+
+[[table]]
+name = "episodes"
+path = "{region}/episodes.parquet"
+unit = "patient_id"
+max_rows_per_unit = 5
+[table.columns]
+patient_id = {}
+episode_id = {}
+service = { values = ["gp", "ward"], nulls = false }
+start_date = { range = ["2019-01-01", "2024-12-31"] }
+days = { range = [0, 100] }
+cost = { range = [0, 1000] }
+paid = {}
+diagnosis = {}
+
+[[table]]
+name = "inclusions"
+path = "{region}/inclusions.parquet"
+unit = "patient_id"
+max_rows_per_unit = 1
+[table.columns]
+patient_id = {}
+included_on = { range = ["2019-01-01", "2024-12-31"] }
+
+[budget]
+project = { epsilon = 1000.0, delta = 1e-4 }
+total   = { epsilon = 1000.0, delta = 1e-4 }
+"#;
+
+/// Rows of 120 patients, of whom number 42 has all that is strange.
+const TABLES: [(&str, &str); 3] = [
+    (
+        "patients",
+        "SELECT n AS patient_id, CASE WHEN n = 42 THEN 'C' WHEN n % 2 = 0 THEN 'A' ELSE 'B' END AS municipality,
+                CASE WHEN n % 3 = 0 THEN 'f' ELSE 'm' END AS sex, 1930 + n % 80 AS birth_year
+         FROM generate_series(1, 120) AS t(n)",
+    ),
+    (
+        "episodes",
+        "SELECT n % 120 + 1 AS patient_id, n AS episode_id,
+                CASE WHEN n % 4 = 0 THEN 'ward' ELSE 'gp' END AS service,
+                DATE '2020-01-01' + CAST(n % 1000 AS INT) AS start_date, n % 9 AS days,
+                n % 500 * 1.0E0 AS cost, n % 500 * 1.0E0 AS paid, 'D' || CAST(n % 3 AS VARCHAR) AS diagnosis
+         FROM generate_series(1, 360) AS t(n) WHERE n % 120 + 1 <> 42
+         UNION ALL
+         SELECT 42, 1000 + n, 'gp', DATE '2024-12-31', 4611686018427387904,
+                CASE n % 5 WHEN 0 THEN 4.6E18 WHEN 1 THEN CAST('NaN' AS DOUBLE)
+                     WHEN 2 THEN CAST('Infinity' AS DOUBLE) WHEN 3 THEN CAST('-Infinity' AS DOUBLE) END,
+                1.0E18, 'Q' || CAST(n - n + 42 AS VARCHAR) || '-secret'
+         FROM generate_series(1, 10000) AS t(n)",
+    ),
+    (
+        "inclusions",
+        "SELECT n AS patient_id, DATE '2022-01-01' + CAST(n AS INT) AS included_on
+         FROM generate_series(1, 120) AS t(n) WHERE n % 2 = 0",
+    ),
+];
+
+/// All that nodes and coordinators log, as far as they ever do.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+fn lock_log() -> MutexGuard<'static, Vec<u8>> {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Clone)]
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        lock_log().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+struct Twin {
+    client: Client,
+    _federation: Federation,
+    _folder: TempDir,
+}
+
+struct Twins {
+    with: Twin,
+    without: Twin,
+}
+
+/// What came of a statement, the same in both twins.
+enum Outcome {
+    Refused(Refusal),
+    Answered(Box<[Answer; 2]>),
+}
+
+/// The twins outlive each test, and so must what runs them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let filter = EnvFilter::new(
+        "info,skerry=trace,skerry_node=trace,skerry_privacy=trace,skerry_coordinator=trace,datafusion=debug",
+    );
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Log)
+        .init();
+    Runtime::new().unwrap()
+});
+
+async fn twins() -> &'static Twins {
+    static TWINS: OnceCell<Twins> = OnceCell::const_new();
+    TWINS
+        .get_or_init(|| async {
+            Twins {
+                with: Twin::start("true").await,
+                without: Twin::start("patient_id <> 42").await,
+            }
+        })
+        .await
+}
+
+impl Twin {
+    async fn start(kept: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        for region in ["north", "south"] {
+            let place = folder.path().join(region);
+            fs::create_dir_all(&place).unwrap();
+            // Patient 42 lives in the north.
+            let kept = if region == "north" {
+                kept
+            } else {
+                "patient_id <> 42"
+            };
+            for (table, rows) in TABLES {
+                let sql = format!("SELECT * FROM ({rows}) AS t WHERE {kept}");
+                write(&place.join(format!("{table}.parquet")), &sql).await;
+            }
+        }
+        let policy = folder.path().join("policy.toml");
+        fs::write(&policy, POLICY).unwrap();
+        let place = folder.path().join("federation");
+        init(&InitOptions {
+            folder: place.clone(),
+            regions: vec![],
+            data: None,
+            unit: None,
+            policy: Some(policy),
+            port: 0,
+        })
+        .unwrap();
+        let federation = federation::start(&place).await.unwrap();
+        let credentials = Credentials::load(&place.join("researcher")).unwrap();
+        let client = Client::connect(&federation.url(), &credentials)
+            .await
+            .unwrap();
+        Self {
+            client,
+            _federation: federation,
+            _folder: folder,
+        }
+    }
+}
+
+async fn write(file: &Path, sql: &str) {
+    let frame = SessionContext::new().sql(sql).await.unwrap();
+    let batches = frame.collect().await.unwrap();
+    let batch = concat_batches(&batches[0].schema(), &batches).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(fs::File::create(file).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+async fn ask_twins(question: &Question) -> Outcome {
+    let twins = twins().await;
+    let with = twins.with.client.query(question).await;
+    let without = twins.without.client.query(question).await;
+    assert_same(&question.sql, &with, &without);
+    let log = lock_log().clone();
+    let holds = |text: &str| log.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(holds("the node is up"), "nothing is logged");
+    let told = holds(SECRET);
+    assert!(!told, "{}: the log has it", question.sql);
+    match (with, without) {
+        (Ok(with), Ok(without)) => Outcome::Answered(Box::new([with, without])),
+        (Err(refusal), _) | (_, Err(refusal)) => Outcome::Refused(refusal),
+    }
+}
+
+/// A project that nobody else in this run asks for.
+fn new_project() -> ProjectId {
+    static PROJECTS: AtomicUsize = AtomicUsize::new(0);
+    let number = PROJECTS.fetch_add(1, Ordering::SeqCst);
+    format!("project-{number}").parse().unwrap()
+}
+
+/// A statement that is refused, before data are read and for nothing.
+fn refused(sql: &str, code: ErrorCode) -> Refusal {
+    RUNTIME.block_on(async {
+        let mut question = Question::new(sql);
+        question.project = Some(new_project());
+        match ask_twins(&question).await {
+            Outcome::Refused(refusal) => {
+                assert_eq!(refusal.code, code, "{sql}: {refusal:?}");
+                assert!(!refusal.message.contains(SECRET), "{refusal:?}");
+                assert_eq!(spent(question.project.as_ref()).await, 0.0, "{sql}");
+                refusal
+            }
+            Outcome::Answered(answers) => panic!("{sql}: answered {:?}", answers[0].rows),
+        }
+    })
+}
+
+/// A statement that is answered, in both twins; their answers, at this ε.
+fn answered_at(sql: &str, epsilon: f64) -> [Answer; 2] {
+    RUNTIME.block_on(async {
+        let mut question = Question::new(sql);
+        question.project = Some(new_project());
+        question.epsilon = Some(Epsilon::try_from(epsilon).unwrap());
+        match ask_twins(&question).await {
+            Outcome::Answered(answers) => *answers,
+            Outcome::Refused(refusal) => panic!("{sql}: {refusal:?}"),
+        }
+    })
+}
+
+fn answered(sql: &str) -> [Answer; 2] {
+    answered_at(sql, 1.0)
+}
+
+/// One figure of each twin, and both noises' standard deviations together.
+fn figures(answers: &[Answer; 2], name: &str) -> ([f64; 2], f64) {
+    let value = |answer: &Answer| numbers(&answer.rows, name)[0];
+    let sd = |answer: &Answer| numbers(&answer.rows, &format!("{name}_sd"))[0];
+    let [with, without] = answers;
+    ([value(with), value(without)], sd(with).hypot(sd(without)))
+}
+
+/// What a project has spent in the north.
+async fn spent(project: Option<&ProjectId>) -> f64 {
+    let budget = twins().await.with.client.budget(project).await.unwrap();
+    budget["regions"]["north"]["project"]["epsilon_spent"]
+        .as_f64()
+        .unwrap()
+}
+
+#[test]
+fn a_division_by_zero_on_one_patients_row_is_null() {
+    // Of the 240 others, those with a greater id divide to something above 0.
+    let answers = answered_at(
+        "SELECT COUNT(*) AS n FROM patients WHERE 1 / (patient_id - 42) > 0",
+        20.0,
+    );
+    let ([with, without], sd) = figures(&answers, "n");
+    assert!((with - 2.0).abs() <= 12.0 * sd + 1.0, "{with}");
+    assert!((without - 2.0).abs() <= 12.0 * sd + 1.0, "{without}");
+}
+
+#[test]
+fn a_division_in_a_branch_for_one_patient_is_null() {
+    for zero in ["0", "(birth_year - birth_year)"] {
+        let sql = format!(
+            "SELECT SUM(CASE WHEN patient_id = 42 THEN 1 / {zero} ELSE 0 END) AS s FROM patients"
+        );
+        let answers = answered_at(&sql, 20.0);
+        let ([with, without], sd) = figures(&answers, "s");
+        assert!(with.abs() <= 12.0 * sd + 1.0, "{zero}: {with}");
+        assert!(without.abs() <= 12.0 * sd + 1.0, "{zero}: {without}");
+    }
+}
+
+#[test]
+fn a_cast_of_a_text_that_is_no_number_is_null_and_not_told() {
+    let answers = answered("SELECT COUNT(*) AS n FROM episodes WHERE CAST(diagnosis AS INT) > 0");
+    let ([with, _], sd) = figures(&answers, "n");
+    assert!(with.abs() <= 20.0 * sd);
+}
+
+#[test]
+fn a_pattern_is_a_literal() {
+    refused(
+        "SELECT COUNT(*) AS n FROM patients WHERE sex ~ (municipality || '(')",
+        ErrorCode::Unsupported,
+    );
+}
+
+#[test]
+fn a_sum_needs_a_range_and_the_hint_says_how() {
+    let refusal = refused("SELECT SUM(paid) AS s FROM episodes", ErrorCode::NoRange);
+    assert!(refusal.hint.contains("LEAST"), "{refusal:?}");
+    answered("SELECT SUM(LEAST(GREATEST(paid, 0), 100)) AS s FROM episodes");
+}
+
+#[test]
+fn ten_thousand_episodes_of_one_patient_count_as_five() {
+    // At ε = 150 the noise of 5 rows is far below 1.
+    let answers = answered_at("SELECT COUNT(*) AS n FROM episodes", 150.0);
+    let ([with, without], sd) = figures(&answers, "n");
+    assert!((without - 714.0).abs() <= 12.0 * sd + 1.0, "{without}");
+    assert!(
+        (with - without).abs() <= 5.0 + 12.0 * sd + 1.0,
+        "{with} {without}"
+    );
+}
+
+#[test]
+fn huge_and_undefined_costs_are_clipped_and_finite() {
+    let answers = answered_at(
+        "SELECT SUM(cost) AS s, SUM(days) AS d, AVG(cost) AS m FROM episodes",
+        150.0,
+    );
+    for name in ["s", "d"] {
+        let ([with, without], sd) = figures(&answers, name);
+        let bound = if name == "s" { 5_000.0 } else { 500.0 };
+        assert!(with.is_finite() && without.is_finite());
+        assert!(
+            (with - without).abs() <= bound + 12.0 * sd,
+            "{name}: {with} {without}"
+        );
+    }
+    assert!(numbers(&answers[0].rows, "m")[0].is_finite());
+}
+
+#[test]
+fn private_tables_join_on_the_unit() {
+    refused(
+        "SELECT COUNT(*) AS n FROM patients p JOIN episodes e ON p.municipality = e.service",
+        ErrorCode::JoinNotOnUnit,
+    );
+}
+
+#[test]
+fn a_limit_under_an_aggregate_is_refused() {
+    refused(
+        "SELECT COUNT(*) AS n FROM (SELECT * FROM patients LIMIT 100) AS t",
+        ErrorCode::Unsupported,
+    );
+}
+
+#[test]
+fn a_window_over_all_rows_is_refused() {
+    refused(
+        "SELECT COUNT(*) AS n FROM (SELECT ROW_NUMBER() OVER (ORDER BY cost) AS r FROM episodes) AS t WHERE r = 1",
+        ErrorCode::Unsupported,
+    );
+}
+
+#[test]
+fn rows_and_values_of_patients_are_refused_with_what_to_write() {
+    for sql in [
+        "SELECT * FROM episodes",
+        "SELECT MIN(cost) AS m FROM episodes",
+        "SELECT MAX(cost) AS m FROM episodes",
+        "SELECT ARRAY_AGG(diagnosis) AS d FROM episodes",
+        "SELECT FIRST_VALUE(diagnosis) AS d FROM episodes",
+        "SELECT diagnosis FROM episodes WHERE patient_id = 42",
+    ] {
+        let refusal = refused(sql, ErrorCode::PrivateOutput);
+        assert!(!refusal.hint.is_empty(), "{sql}");
+    }
+}
+
+#[test]
+fn a_group_of_each_patient_is_refused() {
+    refused(
+        "SELECT patient_id, COUNT(*) AS n FROM episodes GROUP BY patient_id",
+        ErrorCode::PrivateOutput,
+    );
+    refused(
+        "SELECT patient_id % 50 AS k, COUNT(*) AS n FROM episodes GROUP BY 1",
+        ErrorCode::PrivateOutput,
+    );
+    refused(
+        "SELECT md5(CAST(patient_id AS VARCHAR)) AS k, COUNT(*) AS n FROM episodes GROUP BY 1",
+        ErrorCode::Unsupported,
+    );
+}
+
+#[test]
+fn a_diagnosis_that_one_patient_has_is_no_group() {
+    refused(
+        "SELECT diagnosis, COUNT(*) AS n FROM episodes GROUP BY diagnosis",
+        ErrorCode::NoPublicValues,
+    );
+}
+
+#[test]
+fn every_municipality_is_there_in_a_fixed_order() {
+    // Of C there is patient 42 alone, of D nobody.
+    let answers =
+        answered("SELECT municipality, COUNT(*) AS n FROM patients GROUP BY municipality");
+    for answer in &answers {
+        assert_eq!(keys(&answer.rows, &["municipality"]), ["A", "B", "C", "D"]);
+    }
+}
+
+#[test]
+fn having_and_limit_work_on_noisy_figures_alone() {
+    let answers = answered_at(
+        "SELECT municipality, COUNT(*) AS n FROM patients GROUP BY municipality HAVING COUNT(*) > 10 ORDER BY n DESC LIMIT 3",
+        50.0,
+    );
+    for answer in &answers {
+        assert_eq!(keys(&answer.rows, &["municipality"]), ["B", "A"]);
+    }
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_refused() {
+    for sql in [
+        "SELECT COUNT(*) AS n FROM patients WHERE random() < 0.5",
+        "SELECT COUNT(*) AS n FROM episodes WHERE start_date < now()",
+        "SELECT COUNT(*) AS n FROM patients TABLESAMPLE BERNOULLI (50)",
+    ] {
+        refused(sql, ErrorCode::Unsupported);
+    }
+}
+
+#[test]
+fn other_statements_and_files_are_refused() {
+    for sql in [
+        "EXPLAIN ANALYZE SELECT COUNT(*) FROM patients",
+        "COPY patients TO '/tmp/skerry-must-not-write.csv'",
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+        "SET datafusion.execution.batch_size = 1",
+        "SELECT COUNT(*) FROM patients; SELECT COUNT(*) FROM episodes",
+    ] {
+        refused(sql, ErrorCode::Unsupported);
+    }
+    refused(
+        "SELECT COUNT(*) AS n FROM 'some/file.parquet'",
+        ErrorCode::UnknownTable,
+    );
+    assert!(!Path::new("/tmp/skerry-must-not-write.csv").exists());
+}
+
+#[test]
+fn too_much_at_once_is_refused_and_all_live_on() {
+    let sum = vec!["birth_year"; 20_000].join(" + ");
+    let any: Vec<String> = (0..1_000)
+        .map(|n| format!("birth_year + {n} = municipality"))
+        .collect();
+    let nested = format!("{}birth_year{}", "abs(".repeat(1_000), ")".repeat(1_000));
+    for condition in [
+        format!("{sum} > 0"),
+        any.join(" OR "),
+        format!("{nested} > 0"),
+        format!("municipality = '{}'", "x".repeat(1_000_000)),
+    ] {
+        let sql = format!("SELECT COUNT(*) AS n FROM patients WHERE {condition}");
+        RUNTIME.block_on(async {
+            match ask_twins(&Question::new(&sql)).await {
+                Outcome::Refused(_) => {}
+                Outcome::Answered(_) => panic!("{} bytes were answered", sql.len()),
+            }
+        });
+    }
+    answered("SELECT COUNT(*) AS n FROM patients WHERE birth_year > 1");
+}
+
+#[test]
+fn an_epsilon_that_is_none_is_refused() {
+    for epsilon in ["0", "-1", "1e-320", "1e308"] {
+        refused(
+            &format!(
+                "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = {epsilon}) COUNT(*) AS n FROM patients"
+            ),
+            ErrorCode::InvalidParameter,
+        );
+    }
+    for epsilon in ["NaN", "Infinity"] {
+        refused(
+            &format!(
+                "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = {epsilon}) COUNT(*) AS n FROM patients"
+            ),
+            ErrorCode::Syntax,
+        );
+    }
+}
+
+#[test]
+fn the_same_request_again_is_the_same_answer_and_free() {
+    RUNTIME.block_on(async {
+        let mut question =
+            Question::new("SELECT SUM(days) AS s FROM episodes WHERE service = 'ward'");
+        question.query_id = "again".parse().ok();
+        question.project = Some(new_project());
+        let Outcome::Answered(first) = ask_twins(&question).await else {
+            panic!("refused");
+        };
+        let before = spent(question.project.as_ref()).await;
+        let Outcome::Answered(second) = ask_twins(&question).await else {
+            panic!("refused the second time");
+        };
+        for (first, second) in first.iter().zip(second.iter()) {
+            assert_eq!(first.rows.columns(), second.rows.columns());
+            assert_eq!(second.record.privacy.regions["north"]["charged"], false);
+        }
+        assert_eq!(spent(question.project.as_ref()).await, before);
+        // The same id with another question is a conflict, whoever is in the data.
+        question.sql = "SELECT SUM(days) AS s FROM episodes WHERE service = 'gp'".into();
+        match ask_twins(&question).await {
+            Outcome::Refused(refusal) => assert_eq!(refusal.code, ErrorCode::QueryIdConflict),
+            Outcome::Answered(_) => panic!("answered under another question's id"),
+        }
+    });
+}
+
+#[test]
+fn of_a_crowd_as_many_are_answered_as_the_budget_allows() {
+    RUNTIME.block_on(async {
+        for kept in ["true", "patient_id <> 42"] {
+            let twin = Twin::start(kept).await;
+            let ask = |least: i32, epsilon: f64| {
+                // Of one region: with two, a question can get the one's last ε and not the other's.
+                let sql = format!(
+                    "SELECT COUNT(*) AS n FROM patients WHERE birth_year > {least} AND region = 'north'"
+                );
+                let mut question = Question::new(sql);
+                question.epsilon = Epsilon::try_from(epsilon).ok();
+                let client = &twin.client;
+                async move { client.query(&question).await }
+            };
+            ask(1, 990.0).await.unwrap();
+            let crowd = join_all((100..130).map(|least| ask(least, 1.0))).await;
+            let refusals: Vec<ErrorCode> = crowd
+                .iter()
+                .filter_map(|answer| answer.as_ref().err().map(|refusal| refusal.code))
+                .collect();
+            assert_eq!(refusals, [ErrorCode::BudgetExhausted; 20], "{kept}");
+        }
+    });
+}
