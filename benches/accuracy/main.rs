@@ -125,7 +125,7 @@ fn main() -> Result<(), Failure> {
     let home = folder.path().join("federation");
     // The budget has to last for all runs.
     let policy = folder.path().join("policy");
-    with_large_budget(&data, &policy, &regions)?;
+    with_large_budget(&data, &policy)?;
     init(&InitOptions {
         folder: home.clone(),
         regions: regions
@@ -172,21 +172,12 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Copies the policy files with a budget that doesn't run out.
-fn with_large_budget(data: &Path, policy: &Path, regions: &[String]) -> Result<(), Failure> {
+fn with_large_budget(data: &Path, policy: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(policy)?;
     for entry in std::fs::read_dir(data)? {
         let entry = entry?;
         let (from, to) = (entry.path(), policy.join(entry.file_name()));
-        let is_region = regions
-            .iter()
-            .any(|region| entry.file_name().to_str() == Some(region));
-        if is_region {
-            std::fs::create_dir_all(&to)?;
-            for file in std::fs::read_dir(&from)? {
-                let file = file?;
-                copy_or_link(&file.path(), &to.join(file.file_name()))?;
-            }
-        } else if from.is_dir() {
+        if from.is_dir() {
             std::fs::create_dir_all(&to)?;
             for file in std::fs::read_dir(&from)? {
                 let file = file?;

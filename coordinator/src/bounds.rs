@@ -12,6 +12,7 @@ use skerry_proto::{Delta, Epsilon, ErrorCode, Refusal, wire};
 use crate::{
     merge::{self, Merged},
     options::Bounds,
+    tree,
 };
 
 /// This part of a release's ε and δ finds its bounds.
@@ -61,17 +62,30 @@ pub(crate) struct Given {
     pub total: Option<f64>,
 }
 
+/// The most that one row adds to a measure of numbers, as declared; 1 for one of rows or persons.
+fn most_of_row(measure: &wire::Measure) -> f64 {
+    match measure.kind() {
+        wire::MeasureKind::Sum | wire::MeasureKind::Product => measure
+            .factors
+            .iter()
+            .map(|factor| {
+                (factor.low - factor.centre)
+                    .abs()
+                    .max((factor.high - factor.centre).abs())
+            })
+            .product(),
+        // A row is counted once a level.
+        wire::MeasureKind::Bins => tree::levels(measure.edges.len().saturating_sub(1)).len() as f64,
+        wire::MeasureKind::Unspecified
+        | wire::MeasureKind::Persons
+        | wire::MeasureKind::Rows
+        | wire::MeasureKind::Values => 1.0,
+    }
+}
+
 /// Whether a declared bound is far above what a person usually has, as far as declarations tell.
 fn is_worth_it(measure: &wire::Measure) -> bool {
-    let of_row: f64 = measure
-        .factors
-        .iter()
-        .map(|factor| {
-            (factor.low - factor.centre)
-                .abs()
-                .max((factor.high - factor.centre).abs())
-        })
-        .product();
+    let of_row = most_of_row(measure);
     let of_row = match measure.kind() {
         wire::MeasureKind::Sum | wire::MeasureKind::Product => (of_row / 10.0).max(1.0),
         wire::MeasureKind::Unspecified
@@ -257,16 +271,27 @@ fn bound_of(counts: &[f64], measure: &wire::Measure, setting: Setting, shared: f
             low_by: 0.0,
         };
     };
-    let candidates = (0..=last as i32).flat_map(|bin| {
-        let end = f64::powi(2.0, bin + 1);
-        [0.75 * end, end]
-    });
+    // With the declared bound itself nobody is clipped who keeps it.
+    let declared = match measure.kind() {
+        // How many groups a person can reach is not on the wire.
+        wire::MeasureKind::Persons => f64::INFINITY,
+        _ => most_of_row(measure) * measure.rows as f64 / measure.step,
+    };
+    let candidates = (0..=last as i32)
+        .flat_map(|bin| {
+            let end = f64::powi(2.0, bin + 1);
+            [0.75 * end, end]
+        })
+        .filter(|bound| *bound < declared)
+        .chain([declared]);
     let mut best: Option<(f64, f64, f64)> = None;
     for bound in candidates {
-        let lost: f64 = (0..)
-            .zip(counts)
-            .map(|(bin, count)| count * excess(bin, bound))
-            .sum();
+        let lost: f64 = if bound < declared {
+            let lost_in = |(bin, count): (i32, &f64)| count * excess(bin, bound);
+            (0..).zip(counts).map(lost_in).sum()
+        } else {
+            0.0
+        };
         let bias = BIAS_WEIGHT * lost / setting.groups;
         let noise = setting.noise_of_limit * shared * bound;
         let error = bias * bias + noise * noise;
@@ -276,7 +301,7 @@ fn bound_of(counts: &[f64], measure: &wire::Measure, setting: Setting, shared: f
     }
     match best {
         Some((_, bound, lost)) => FoundBound {
-            total: Some(bound * measure.step),
+            total: (bound < declared).then_some(bound * measure.step),
             low_by: if whole > 0.0 { lost / whole } else { 0.0 },
         },
         None => FoundBound {
@@ -373,6 +398,18 @@ mod tests {
                 .expect("a bound")
         };
         assert!(with(1e4) < total && with(1e-3) > total);
+    }
+
+    #[test]
+    fn a_declared_bound_is_kept_where_nothing_narrower_is_better() {
+        let few = wire::Measure {
+            rows: 3,
+            ..measure()
+        };
+        let mut counts = vec![0.0; 36];
+        (counts[2], counts[3], counts[9]) = (900.0, 4_000.0, 50.0);
+        let found = bound_of(&counts, &few, SETTING, 1.0);
+        assert_eq!((found.total, found.low_by), (None, 0.0));
     }
 
     #[test]
