@@ -92,6 +92,7 @@ files! {
     above: "above.slt";
     aggregates: "aggregates.slt";
     dates: "dates.slt";
+    domain: "domain.slt";
     expressions: "expressions.slt";
     frontiers: "frontiers.slt";
     grouping_sets: "grouping_sets.slt";
@@ -104,6 +105,7 @@ files! {
     refusals_private_output: "refusals/private_output.slt";
     refusals_unsupported: "refusals/unsupported.slt";
     semi_joins: "semi_joins.slt";
+    statistics: "statistics.slt";
     text: "text.slt";
     unions: "unions.slt";
 }
@@ -258,7 +260,7 @@ impl Engines<'_> {
         }
         let answer = self
             .private
-            .ask(sql)
+            .answer(sql)
             .await
             .map_err(|refusal| told(&refusal))?;
         Answered::new(&answer).holds(types, &rows, ordered, notes.rows)

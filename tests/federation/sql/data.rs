@@ -368,6 +368,17 @@ impl<'a> Private<'a> {
         }
     }
 
+    /// Asks a statement with the owners' bounds, which are the data's own here: bounds that are found
+    /// clip a little, for less noise.
+    pub async fn answer(&mut self, sql: &str) -> Result<Answer, Refusal> {
+        let options = if sql.contains("DIFFERENTIAL_PRIVACY") {
+            ""
+        } else {
+            "WITH DIFFERENTIAL_PRIVACY OPTIONS(bounds = 'declared') "
+        };
+        self.ask(&format!("{options}{sql}")).await
+    }
+
     /// Asks a statement, and once more of fresh nodes when these have nothing left to spend.
     pub async fn ask(&mut self, sql: &str) -> Result<Answer, Refusal> {
         let mut question = Question::new(sql);

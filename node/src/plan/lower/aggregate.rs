@@ -314,10 +314,26 @@ impl Scope<'_> {
         if !(0.0..=1.0).contains(&fraction) {
             return Err(refused());
         }
+        // The engine takes quantiles of floats; whole numbers have bins of their own, and exact ones.
+        let argument = match self.lower(argument)? {
+            (
+                Expression::Cast {
+                    value,
+                    to: DataType::Float,
+                },
+                _,
+            ) if self.type_of(&value) == Some(DataType::Integer) => *value,
+            (argument, _) => argument,
+        };
         Ok(Aggregate::Quantile {
-            argument: filtered(self.lower(argument)?.0, self.filter_of(function)?),
+            argument: filtered(argument, self.filter_of(function)?),
             fraction_nano: (fraction * 1e9).round() as u64,
         })
+    }
+
+    fn type_of(&self, expression: &Expression) -> Option<DataType> {
+        let types: Vec<DataType> = self.columns.iter().map(|column| column.data_type).collect();
+        expression.data_type(&types).ok()
     }
 
     fn over_rows(
