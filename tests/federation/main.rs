@@ -17,6 +17,7 @@ mod doctor;
 mod documents;
 mod hostile_plans;
 mod ingest;
+mod name_codec;
 mod randhie;
 mod sites;
 mod sql;

@@ -3,21 +3,17 @@
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::{DataType, Field, Schema, SchemaRef},
-    catalog::TableProvider,
-    common::{Result as EngineResult, TableReference, not_impl_err},
+    arrow::datatypes::{DataType, Field, Schema},
     datasource::MemTable,
-    execution::TaskContext,
-    logical_expr::{Extension, LogicalPlan},
+    logical_expr::LogicalPlan,
     prelude::SessionContext,
 };
-use datafusion_proto::{
-    logical_plan::{AsLogicalPlan as _, LogicalExtensionCodec},
-    protobuf::LogicalPlanNode,
-};
+use datafusion_proto::{logical_plan::AsLogicalPlan as _, protobuf::LogicalPlanNode};
 use prost::Message as _;
 use skerry_proto::{CONTRACT_VERSION, wire};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::name_codec::NameCodec;
 
 pub type NodeClient = wire::node_client::NodeClient<Channel>;
 
@@ -95,44 +91,5 @@ pub fn release(query_id: &str, question: wire::Question) -> wire::ReleaseRequest
         query_id: query_id.into(),
         fresh: true,
         deadline_ms: 60_000,
-    }
-}
-
-/// Writes the table's name where the node's codec looks for it.
-#[derive(Debug)]
-struct NameCodec;
-
-impl LogicalExtensionCodec for NameCodec {
-    fn try_decode(
-        &self,
-        _buf: &[u8],
-        _inputs: &[LogicalPlan],
-        _ctx: &TaskContext,
-    ) -> EngineResult<Extension> {
-        not_impl_err!("the test decodes nothing")
-    }
-
-    fn try_encode(&self, _node: &Extension, _buf: &mut Vec<u8>) -> EngineResult<()> {
-        not_impl_err!("the test has no extensions")
-    }
-
-    fn try_decode_table_provider(
-        &self,
-        _buf: &[u8],
-        _table_ref: &TableReference,
-        _schema: SchemaRef,
-        _ctx: &TaskContext,
-    ) -> EngineResult<Arc<dyn TableProvider>> {
-        not_impl_err!("the test decodes nothing")
-    }
-
-    fn try_encode_table_provider(
-        &self,
-        table_ref: &TableReference,
-        _node: Arc<dyn TableProvider>,
-        buf: &mut Vec<u8>,
-    ) -> EngineResult<()> {
-        buf.extend_from_slice(table_ref.table().as_bytes());
-        Ok(())
     }
 }

@@ -11,9 +11,15 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeMap;
+mod faults;
 
-use proptest::prelude::*;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{Deref, DerefMut},
+};
+
+use faults::{BREAKING, Fault, HARMLESS};
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use skerry_privacy::{
     analysis::{Frame, Purpose, Quote, Range, Request, Wording, measure::Measure, quote},
     contribution::{BoundedSum, Norm},
@@ -27,8 +33,39 @@ use skerry_privacy::{
 use skerry_proto::{DataType, Delta, Epsilon, Value};
 
 type Row = Vec<Value>;
+
 /// Rows of each table, with the unit first.
-type Data = BTreeMap<&'static str, Vec<Row>>;
+type Tables = BTreeMap<&'static str, Vec<Row>>;
+
+/// Tables, and what is wrong with whoever evaluates questions over them.
+#[derive(Debug, Clone)]
+struct Data {
+    tables: Tables,
+    fault: Option<Fault>,
+}
+
+impl From<Tables> for Data {
+    fn from(tables: Tables) -> Self {
+        Self {
+            tables,
+            fault: None,
+        }
+    }
+}
+
+impl Deref for Data {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl DerefMut for Data {
+    fn deref_mut(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+}
 
 fn column(name: &str, data_type: DataType, domain: Domain, nulls: bool) -> ColumnPolicy {
     ColumnPolicy {
@@ -111,6 +148,13 @@ fn policy(max_rows: u64) -> Policy {
 
 /// A relation's rows, each with its person.
 fn rows(relation: &Relation, data: &Data) -> Vec<(i64, Row)> {
+    data.fault
+        .and_then(|fault| fault.rows(relation, data))
+        .unwrap_or_else(|| honest_rows(relation, data))
+}
+
+/// The same where the topmost node has no fault.
+fn honest_rows(relation: &Relation, data: &Data) -> Vec<(i64, Row)> {
     match relation {
         Relation::Table { table, columns } => {
             assert_eq!(
@@ -533,10 +577,16 @@ fn any_data() -> impl Strategy<Value = Data> {
         ].prop_map(Value::Float),
         1 => Just(Value::Null),
     ];
-    let person = (1i64..5, texts(), any::<i64>())
-        .prop_map(|(id, place, age)| vec![Value::Integer(id), place, Value::Integer(age)]);
-    let visit = (1i64..5, texts(), number)
-        .prop_map(|(id, kind, cost)| vec![Value::Integer(id), kind, cost]);
+    // Some rows are nobody's.
+    let unit = || {
+        prop_oneof![
+            12 => (1i64..5).prop_map(Value::Integer),
+            1 => Just(Value::Null),
+        ]
+    };
+    let person = (unit(), texts(), any::<i64>())
+        .prop_map(|(id, place, age)| vec![id, place, Value::Integer(age)]);
+    let visit = (unit(), texts(), number).prop_map(|(id, kind, cost)| vec![id, kind, cost]);
     (
         proptest::collection::vec(person, 0..6),
         proptest::collection::vec(visit, 0..14),
@@ -545,11 +595,12 @@ fn any_data() -> impl Strategy<Value = Data> {
             let Ownership::Public { rows } = &policy(1).tables["codes"].ownership else {
                 panic!("codes are public")
             };
-            Data::from([
+            Tables::from([
                 ("persons", persons),
                 ("visits", visits),
                 ("codes", rows.clone()),
             ])
+            .into()
         })
 }
 
@@ -641,35 +692,166 @@ fn framed(measures: &[Measure], bounds: &[Bounds]) -> Vec<Frame> {
         .collect()
 }
 
+/// A question, data, and a person in them.
+#[derive(Debug, Clone)]
+struct Case {
+    query: Query,
+    data: Data,
+    who: i64,
+    max_rows: u64,
+    request: Request,
+    bounds: Option<Vec<Bounds>>,
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    (
+        any_query(false),
+        any_data(),
+        1i64..5,
+        1u64..6,
+        any_request(),
+        any_bounds(),
+    )
+        .prop_map(|(query, data, who, max_rows, request, bounds)| Case {
+            query,
+            data,
+            who,
+            max_rows,
+            request,
+            bounds,
+        })
+}
+
+impl Case {
+    /// Nothing if the question is refused.
+    fn quote(&self) -> Option<Quote> {
+        let policy = policy(self.max_rows);
+        let ask = |request: &Request| quote(&self.query, &Wording::default(), &policy, request);
+        let mut request = self.request.clone();
+        if let (Ok(free), Some(bounds)) = (ask(&request), &self.bounds) {
+            request.frame = framed(free.rows().measures, bounds);
+        }
+        ask(&request).ok()
+    }
+
+    /// The vector before noise, with and without the person.
+    fn vectors(&self, quote: &Quote, fault: Option<Fault>) -> (Vec<i64>, Vec<i64>) {
+        let mut data = self.data.clone();
+        data.fault = fault;
+        let vector = match fault {
+            None => vector,
+            Some(_) => faults::vector,
+        };
+        let without = vector(&self.query, quote, &without(&data, self.who));
+        (vector(&self.query, quote, &data), without)
+    }
+}
+
+/// Whether the noise covers what the person moves; another layout is never covered.
+fn is_covered(quote: &Quote, (with, without): &(Vec<i64>, Vec<i64>), limit: u64) -> bool {
+    let limit = u128::from(limit);
+    let mut moved = with
+        .iter()
+        .zip(without)
+        .map(|(a, b)| (i128::from(*a) - i128::from(*b)).unsigned_abs());
+    with.len() == without.len()
+        && match (quote.noise.mechanism(), quote.norm) {
+            (Mechanism::DiscreteLaplace, Norm::L1(_)) => moved.sum::<u128>() <= limit,
+            (Mechanism::DiscreteGaussian, Norm::L2(_)) => {
+                let square = moved.try_fold(0u128, |sum, cell| {
+                    cell.checked_mul(cell)
+                        .and_then(|square| sum.checked_add(square))
+                });
+                square.is_some_and(|square| square <= limit * limit)
+            }
+            (Mechanism::DiscreteLaplace, Norm::L2(_))
+            | (Mechanism::DiscreteGaussian, Norm::L1(_)) => false,
+        }
+}
+
+/// So many cases, or as many as `PROPTEST_CASES` says.
+fn cases(usual: u32) -> ProptestConfig {
+    let cases =
+        std::env::var("PROPTEST_CASES").map_or(usual, |text| text.parse().expect("PROPTEST_CASES"));
+    ProptestConfig {
+        cases,
+        // Refused questions don't count as cases.
+        max_global_rejects: cases.max(1_024),
+        ..ProptestConfig::default()
+    }
+}
+
+/// The same cases each time, with what they cost.
+fn fixed_cases() -> impl Iterator<Item = (Case, Quote)> {
+    let strategy = any_case();
+    let mut runner = TestRunner::deterministic();
+    std::iter::from_fn(move || Some(strategy.new_tree(&mut runner).unwrap().current()))
+        .filter_map(|case| case.quote().map(|quote| (case, quote)))
+}
+
+/// Cases in which a fault has to show.
+const ENOUGH: usize = 4_000;
+
+/// The test below would see each of these mistakes.
+#[test]
+fn each_fault_that_breaks_the_claim_is_found() {
+    let mut unfound = BREAKING.to_vec();
+    for (tried, (case, quote)) in fixed_cases().take(ENOUGH).enumerate() {
+        unfound.retain(|fault| {
+            let limit = Fault::covered(Some(*fault), &quote);
+            let covered = is_covered(&quote, &case.vectors(&quote, Some(*fault)), limit);
+            if !covered {
+                println!("{fault:?}: found by case {}", tried + 1);
+            }
+            covered
+        });
+        if unfound.is_empty() {
+            return;
+        }
+    }
+    panic!("not found in {ENOUGH} cases: {unfound:?}");
+}
+
+/// Mistakes before the clip make answers wrong, and move no vector further than the noise covers.
+#[test]
+fn each_fault_that_the_clip_makes_harmless_has_no_excess() {
+    let mut unseen = HARMLESS.to_vec();
+    for (case, quote) in fixed_cases().take(ENOUGH / 4) {
+        let right = case.vectors(&quote, None);
+        for fault in HARMLESS {
+            let vectors = case.vectors(&quote, Some(fault));
+            let limit = Fault::covered(Some(fault), &quote);
+            assert!(is_covered(&quote, &vectors, limit), "{fault:?}: {case:?}");
+            if vectors != right {
+                unseen.retain(|other| *other != fault);
+            }
+        }
+    }
+    assert!(unseen.is_empty(), "these change no answer: {unseen:?}");
+}
+
+/// Without a fault the plain sum, in which faults are put, is the real one.
+#[test]
+fn the_plain_sum_is_the_real_one() {
+    let mut seen = BTreeSet::new();
+    for (case, quote) in fixed_cases().take(ENOUGH / 4) {
+        let real = vector(&case.query, &quote, &case.data);
+        assert_eq!(faults::vector(&case.query, &quote, &case.data), real);
+        seen.insert((quote.asks_totals(), quote.clipped.is_some()));
+    }
+    assert_eq!(seen.len(), 3, "answers, with clipped persons, totals");
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(cases(4_000))]
 
     #[test]
-    fn removing_one_person_moves_the_vector_by_at_most_the_sensitivity(
-        query in any_query(false), data in any_data(), who in 1i64..5, max_rows in 1u64..6,
-        request in any_request(), bounds in any_bounds(),
-    ) {
-        let mut request = request;
-        let ask = |request: &Request| {
-            quote(&query, &Wording::default(), &policy(max_rows), request)
-        };
-        if let (Ok(free), Some(bounds)) = (ask(&request), bounds) {
-            request.frame = framed(free.rows().measures, &bounds);
-        }
-        let Ok(quote) = ask(&request) else {
+    fn removing_one_person_moves_the_vector_by_at_most_the_sensitivity(case in any_case()) {
+        let Some(quote) = case.quote() else {
             return Err(TestCaseError::reject("refused"));
         };
-        let with = vector(&query, &quote, &data);
-        let without = vector(&query, &quote, &without(&data, who));
-        let moved = with.iter().zip(&without).map(|(a, b)| (i128::from(*a) - i128::from(*b)).unsigned_abs());
-        let limit = u128::from(quote.noise.sensitivity());
-        match (quote.noise.mechanism(), quote.norm) {
-            (Mechanism::DiscreteLaplace, Norm::L1(_)) => prop_assert!(moved.sum::<u128>() <= limit),
-            (Mechanism::DiscreteGaussian, Norm::L2(_)) => {
-                prop_assert!(moved.map(|cell| cell * cell).sum::<u128>() <= limit * limit);
-            }
-            (mechanism, norm) => prop_assert!(false, "{mechanism:?} with {norm:?}"),
-        }
+        let vectors = case.vectors(&quote, None);
+        prop_assert!(is_covered(&quote, &vectors, Fault::covered(None, &quote)), "{vectors:?}");
     }
 
     /// For data that keep every declaration nobody is clipped, and no row is in no group: the
@@ -683,12 +865,12 @@ proptest! {
         let Ok(quote) = quote(&query, &Wording::default(), &policy(max_rows), &request()) else {
             return Err(TestCaseError::reject("refused"));
         };
-        let mut data = Data::from([
+        let mut data = Data::from(Tables::from([
             ("persons", (1..5).map(|id| vec![
                 Value::Integer(id), Value::Text("b".into()), Value::Integer(40)]).collect()),
             ("visits", visits.into_iter().map(|(id, kind, cost)| vec![
                 Value::Integer(id), Value::Text(kind), Value::Float(cost)]).collect::<Vec<_>>()),
-        ]);
+        ]));
         let Ownership::Public { rows: codes } = &policy(1).tables["codes"].ownership else {
             panic!("codes are public")
         };

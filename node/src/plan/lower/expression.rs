@@ -245,10 +245,7 @@ impl Scope<'_> {
         };
         let (date, data_type) = self.lower(date)?;
         let (months, days, rest) = parts;
-        let moved = months
-            .checked_mul(sign)
-            .filter(|months| months.abs() <= 12_000)
-            .zip(days.checked_mul(sign).filter(|days| days.abs() <= 400_000));
+        let moved = signed_within(months, sign, 12_000).zip(signed_within(days, sign, 400_000));
         match (data_type, moved, rest) {
             (DataType::Date, Some((months, days)), 0) => Ok(Some(Expression::Call {
                 function: Function::AddToDate { months, days },
@@ -543,6 +540,13 @@ impl Scope<'_> {
     }
 }
 
+/// A count with its sign, if its magnitude is at most so much. The least integer has none.
+fn signed_within(count: i32, sign: i32, most: u32) -> Option<i32> {
+    count
+        .checked_mul(sign)
+        .filter(|count| count.unsigned_abs() <= most)
+}
+
 fn unaliased_literal(expression: &Expr) -> Option<&ScalarValue> {
     match expression {
         Expr::Literal(scalar, _) => Some(scalar),
@@ -593,4 +597,16 @@ fn date_unit(text: &str) -> Option<DateUnit> {
         "doy" => DateUnit::DayOfYear,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_of_the_least_integer_is_too_long() {
+        assert_eq!(signed_within(i32::MIN, 1, 400_000), None);
+        assert_eq!(signed_within(i32::MIN, -1, 400_000), None);
+        assert_eq!(signed_within(400_000, -1, 400_000), Some(-400_000));
+    }
 }
