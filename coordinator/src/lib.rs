@@ -4,6 +4,7 @@ pub mod answer;
 pub mod client;
 pub mod config;
 pub mod question;
+pub mod standards;
 
 mod bounding;
 mod bounds;
