@@ -34,6 +34,7 @@ mod server;
 mod service;
 mod session;
 mod statistic;
+mod statistics;
 mod store;
 mod taint;
 mod total;
