@@ -107,30 +107,47 @@ pub(super) fn possible(
                 return Some(statistic.possible).filter(|(low, _)| low.is_finite());
             }
             let figures = plain.get(at).filter(|figures| !figures.is_empty())?;
-            let from_zero = figures.iter().all(|figure| {
-                merged
-                    .get(figure.frontier)
-                    .and_then(|merged| {
-                        let aggregate = merged.aggregates.get(figure.aggregate)?;
-                        Some(is_from_zero(aggregate, &merged.measures))
-                    })
-                    .unwrap_or(false)
+            let ranges = figures.iter().map(|figure| {
+                let merged = merged.get(figure.frontier)?;
+                let aggregate = merged.aggregates.get(figure.aggregate)?;
+                possible_figure(aggregate, &merged.measures)
             });
-            from_zero.then_some((0.0, f64::INFINITY))
+            let ranges: Vec<(f64, f64)> = ranges.collect::<Option<_>>()?;
+            let widest = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
+            ranges.into_iter().reduce(widest)
         })
         .collect()
 }
 
-/// Whether a figure without noise can't be less than 0.
-fn is_from_zero(aggregate: &wire::Aggregate, measures: &[wire::Measure]) -> bool {
+/// What a released figure can be without noise; nothing where nothing is excluded.
+fn possible_figure(aggregate: &wire::Aggregate, measures: &[wire::Measure]) -> Option<(f64, f64)> {
+    use wire::AggregateFunction as Function;
+    let from_zero = Some((0.0, f64::INFINITY));
     match aggregate.function() {
-        wire::AggregateFunction::Count => true,
-        wire::AggregateFunction::Sum | wire::AggregateFunction::Average => aggregate
-            .measures
-            .first()
-            .and_then(|measure| measures.get(*measure as usize))
-            .is_some_and(|measure| measure.low >= 0.0),
-        wire::AggregateFunction::Unspecified => false,
+        Function::Count
+        | Function::CountValues
+        | Function::VariancePopulation
+        | Function::VarianceSample
+        | Function::DeviationPopulation
+        | Function::DeviationSample
+        | Function::SquaresX
+        | Function::SquaresY => from_zero,
+        Function::Sum | Function::Average => {
+            let measure = measures.get(*aggregate.measures.first()? as usize)?;
+            let factor = measure.factors.first()?;
+            from_zero.filter(|_| factor.low >= 0.0)
+        }
+        Function::Correlation => Some((-1.0, 1.0)),
+        Function::Determination => Some((0.0, 1.0)),
+        Function::Unspecified
+        | Function::CovariancePopulation
+        | Function::CovarianceSample
+        | Function::Slope
+        | Function::Intercept
+        | Function::AverageX
+        | Function::AverageY
+        | Function::Products
+        | Function::Quantile => None,
     }
 }
 
