@@ -96,7 +96,8 @@ pub fn init(options: &InitOptions) -> Result<Written, Refusal> {
         }
         nodes.push((region.clone(), text));
     }
-    write(options, &nodes).map_err(|error| refusal(error.to_string(), ""))?;
+    let public = public_tables(options)?;
+    write(options, &nodes, &public).map_err(|error| refusal(error.to_string(), ""))?;
     Ok(Written {
         regions,
         drafted: matches!(tables, Tables::None | Tables::Draft { .. }),
@@ -199,7 +200,44 @@ fn port(first: u16, index: usize) -> Result<u16, Refusal> {
         })
 }
 
-fn write(options: &InitOptions, nodes: &[(RegionId, String)]) -> Result<(), AuthorityError> {
+/// The public tables of all regions together, for the coordinator: name and file. They are the
+/// files of the folder `public` beside the policy.
+fn public_tables(options: &InitOptions) -> Result<Vec<(String, PathBuf)>, Refusal> {
+    let Some(policy) = &options.policy else {
+        return Ok(Vec::new());
+    };
+    let beside = if policy.is_dir() {
+        policy.as_path()
+    } else {
+        policy.parent().unwrap_or(Path::new(""))
+    };
+    let folder = beside.join("public");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let files = fs::read_dir(&folder).map_err(|error| unreadable(&folder, &error))?;
+    let mut tables = Vec::new();
+    for file in files {
+        let file = file.map_err(|error| unreadable(&folder, &error))?.path();
+        let known = file
+            .extension()
+            .is_some_and(|kind| kind == "parquet" || kind == "csv");
+        if let Some(name) = file.file_stem().and_then(|name| name.to_str())
+            && known
+        {
+            let path = fs::canonicalize(&file).map_err(|error| unreadable(&file, &error))?;
+            tables.push((name.to_owned(), path));
+        }
+    }
+    tables.sort();
+    Ok(tables)
+}
+
+fn write(
+    options: &InitOptions,
+    nodes: &[(RegionId, String)],
+    public: &[(String, PathBuf)],
+) -> Result<(), AuthorityError> {
     let folder = &options.folder;
     let federation = Authority::new("Skerry federation")?;
     let researchers = Authority::new("Skerry researchers")?;
@@ -231,7 +269,7 @@ fn write(options: &InitOptions, nodes: &[(RegionId, String)]) -> Result<(), Auth
     write_new(&folder.join("federation-ca.pem"), &federation_ca, false)?;
     let researchers_ca = researchers.certificate();
     write_new(&folder.join("researchers-ca.pem"), &researchers_ca, false)?;
-    let text = text::coordinator(&text::address(options.port), &regions);
+    let text = text::coordinator(&text::address(options.port), &regions, public);
     write_new(&folder.join("coordinator.toml"), &text, false)
 }
 

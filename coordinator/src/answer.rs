@@ -16,11 +16,12 @@ use crate::uncertainty::Figure;
 
 /// The key of the schema's metadata that holds the [`Record`] as JSON.
 pub const RECORD_KEY: &str = "skerry";
-/// The key of a field's metadata that says what the column is: `value`, `low`, `high` or `sd`.
+/// The key of a field's metadata that says what the column is: `value`; `low`, `high` or `sd` of
+/// the noise; `sampling_sd`; `total_low` or `total_high` of chance and noise together.
 pub const ROLE_KEY: &str = "skerry.role";
 
 /// One column of the statement. Its bounds are columns of the rows, not listed here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColumnRecord {
     /// Unique within the answer.
     pub name: String,
@@ -29,6 +30,22 @@ pub struct ColumnRecord {
     pub data_type: String,
     /// Whether its values hang on noise.
     pub noisy: bool,
+    /// That values and bounds were kept within what is possible, because the statement asked
+    /// for it. Sums and averages of such values are biased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clamped: Option<ClampedRecord>,
+}
+
+/// How a column was kept within what is possible.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClampedRecord {
+    /// The least that is possible.
+    pub low: f64,
+    /// The most that is possible, where there is a most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// How many values of the answer were moved.
+    pub rows: usize,
 }
 
 /// What one region charged.
@@ -93,8 +110,9 @@ pub struct Record {
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The rows: each noisy number `n` is followed by `n_low`, `n_high` and `n_sd`. The schema's
-    /// metadata has the record too.
+    /// The rows: each noisy number `n` is followed by `n_low`, `n_high` and `n_sd`, and where
+    /// `uncertainty = 'total'` was asked for, by `n_sampling_sd`, `n_total_low` and
+    /// `n_total_high`. The schema's metadata has the record too.
     pub rows: RecordBatch,
     /// All else.
     pub record: Record,
@@ -145,6 +163,11 @@ impl Answer {
                 name: name.clone(),
                 data_type: array.data_type().to_string(),
                 noisy: figure.noisy,
+                clamped: figure.clamped.map(|clamped| ClampedRecord {
+                    low: clamped.low,
+                    high: Some(clamped.high).filter(|high| high.is_finite()),
+                    rows: clamped.rows,
+                }),
             });
             push(name.clone(), Arc::clone(array), "value");
             if let Some(intervals) = &figure.intervals {
@@ -168,6 +191,20 @@ impl Answer {
                     "high",
                 );
                 push(unique.take(&format!("{name}_sd")), sd, "sd");
+            }
+            if let Some(total) = &figure.total {
+                for (role, values) in [
+                    ("sampling_sd", &total.sampling_sd),
+                    ("total_low", &total.low),
+                    ("total_high", &total.high),
+                ] {
+                    let values: Float64Array = values.iter().copied().collect();
+                    push(
+                        unique.take(&format!("{name}_{role}")),
+                        Arc::new(values),
+                        role,
+                    );
+                }
             }
         }
         let record = Record {
@@ -197,7 +234,7 @@ impl Answer {
         Ok(Self { rows, record })
     }
 
-    /// What a column of the rows is: `value`, `low`, `high` or `sd`.
+    /// What a column of the rows is, as [`ROLE_KEY`] says.
     #[must_use]
     pub fn role(field: &Field) -> &str {
         field
@@ -226,17 +263,14 @@ mod tests {
         .expect("batch");
         let figures = [
             Figure {
-                noisy: true,
                 intervals: Some(Intervals {
                     low: vec![Some(3.0)],
                     high: vec![None],
                     sd: vec![Some(1.5)],
                 }),
+                ..Figure::alone(true)
             },
-            Figure {
-                noisy: false,
-                intervals: None,
-            },
+            Figure::alone(false),
         ];
         let answer = Answer::new(
             &batch,

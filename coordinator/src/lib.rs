@@ -4,6 +4,7 @@ pub mod answer;
 pub mod client;
 pub mod config;
 pub mod question;
+pub mod standards;
 
 mod bounding;
 mod bounds;
@@ -33,6 +34,7 @@ mod server;
 mod service;
 mod session;
 mod statistic;
+mod statistics;
 mod store;
 mod taint;
 mod total;

@@ -15,13 +15,16 @@ use datafusion::{
 };
 use skerry_proto::DataType;
 
-use crate::{config::PublicTable, federated_table::arrow_type, server::StartError};
+use crate::{config::PublicTable, federated_table::arrow_type, server::StartError, standards};
 
-/// Reads the tables into memory.
+/// Reads the tables into memory; standard populations are there in any case.
 pub(crate) async fn load(
     tables: &[PublicTable],
 ) -> std::result::Result<BTreeMap<String, Arc<dyn TableProvider>>, StartError> {
     let mut loaded: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+    let standards = standards::table()
+        .map_err(|error| StartError(format!("table `{}`: {error}", standards::TABLE)))?;
+    loaded.insert(standards::TABLE.to_owned(), standards);
     for table in tables {
         let read = read(table).await.map_err(|error| {
             StartError(format!(

@@ -20,13 +20,15 @@ const OPERATORS: usize = 500;
 /// Open parentheses at one place.
 const DEPTH: usize = 48;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
     "epsilon",
     "delta",
     "max_groups_contributed",
     "max_rows_contributed",
     "max_total_contributed",
     "bounds",
+    "uncertainty",
+    "clamp",
 ];
 
 /// Whose bounds on a person's contribution hold, where the researcher gives none.
@@ -60,6 +62,10 @@ pub(crate) struct Statement {
     pub max_total_contributed: Option<f64>,
     /// `bounds = …`
     pub bounds: Option<Bounds>,
+    /// `uncertainty = 'total'`: true, `'noise'`: false.
+    pub total: Option<bool>,
+    /// `clamp = …`
+    pub clamp: Option<bool>,
 }
 
 /// Takes our words off a statement.
@@ -158,7 +164,8 @@ fn is_word(token: &TokenWithSpan, word: &str) -> bool {
         if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
-/// Reads `[OPTIONS (name = number, …)]` from token `at`; returns the token after it.
+/// Reads `[OPTIONS (name = value, …)]` from token `at`; returns the token after it. A value is a
+/// number, a text, or a word like `true`.
 fn read(tokens: &[TokenWithSpan], at: usize, into: &mut Statement) -> Result<usize, Refusal> {
     let wrong = |at: usize| {
         let found = tokens
@@ -167,7 +174,7 @@ fn read(tokens: &[TokenWithSpan], at: usize, into: &mut Statement) -> Result<usi
         Refusal::new(
             ErrorCode::Syntax,
             format!("`{found}` can't stand there in WITH DIFFERENTIAL_PRIVACY"),
-            "Write: WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 0.5, delta = 1e-6)",
+            "Write: WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 0.5, delta = 1e-6, clamp = true)",
         )
     };
     let token = |at: usize| tokens.get(at).map(|token| &token.token);
@@ -193,12 +200,13 @@ fn read(tokens: &[TokenWithSpan], at: usize, into: &mut Statement) -> Result<usi
             _ => (false, at + 2),
         };
         let value = match token(value_at) {
-            Some(Token::Number(number, _)) => number,
-            Some(Token::SingleQuotedString(text)) if !negative => text,
+            Some(Token::Number(number, _)) if negative => format!("-{number}"),
+            Some(Token::Number(number, _)) => number.clone(),
+            Some(Token::SingleQuotedString(text)) if !negative => text.clone(),
+            Some(Token::Word(word)) if !negative => word.value.clone(),
             _ => return Err(wrong(value_at)),
         };
-        let sign = if negative { "-" } else { "" };
-        set(into, &name.value, &format!("{sign}{value}"))?;
+        set(into, &name.value, &value)?;
         match token(value_at + 1) {
             Some(Token::Comma) => at = value_at + 2,
             Some(Token::RParen) => return Ok(value_at + 2),
@@ -207,17 +215,22 @@ fn read(tokens: &[TokenWithSpan], at: usize, into: &mut Statement) -> Result<usi
     }
 }
 
-fn set(into: &mut Statement, name: &str, number: &str) -> Result<(), Refusal> {
+fn set(into: &mut Statement, name: &str, value: &str) -> Result<(), Refusal> {
     let bad = |message: String| Refusal::new(ErrorCode::InvalidParameter, message, "");
     let real = || {
-        number
+        value
             .parse::<f64>()
-            .map_err(|_| bad(format!("`{number}` is no number")))
+            .map_err(|_| bad(format!("`{value}` is no number")))
     };
     let named = name.to_ascii_lowercase();
     let whole = || {
-        let count = number.parse::<u64>().ok().filter(|count| *count > 0);
+        let count = value.parse::<u64>().ok().filter(|count| *count > 0);
         count.ok_or_else(|| bad(format!("{named} must be a whole number from 1")))
+    };
+    let flag = || match value.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(bad(format!("`{named}` is true or false, not `{value}`"))),
     };
     let twice = match named.as_str() {
         "epsilon" => {
@@ -240,7 +253,7 @@ fn set(into: &mut Statement, name: &str, number: &str) -> Result<(), Refusal> {
             into.max_total_contributed.replace(total).is_some()
         }
         "bounds" => {
-            let bounds = match number.to_ascii_lowercase().as_str() {
+            let bounds = match value.to_ascii_lowercase().as_str() {
                 "automatic" => Bounds::Automatic,
                 "declared" => Bounds::Declared,
                 "found" => Bounds::Found,
@@ -252,6 +265,19 @@ fn set(into: &mut Statement, name: &str, number: &str) -> Result<(), Refusal> {
             };
             into.bounds.replace(bounds).is_some()
         }
+        "uncertainty" => {
+            let total = match value.to_ascii_lowercase().as_str() {
+                "noise" => false,
+                "total" => true,
+                _ => {
+                    return Err(bad(format!(
+                        "`uncertainty` is 'noise' or 'total', not `{value}`"
+                    )));
+                }
+            };
+            into.total.replace(total).is_some()
+        }
+        "clamp" => into.clamp.replace(flag()?).is_some(),
         "privacy_unit_column" => {
             return refuse(
                 ErrorCode::InvalidParameter,
@@ -316,6 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn words_and_texts_are_values_too() {
+        let sql = "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(uncertainty = 'Total', clamp = TRUE) 1";
+        let taken = take(sql).expect("valid");
+        assert_eq!((taken.total, taken.clamp), (Some(true), Some(true)));
+        assert_eq!(
+            taken.sql.split_whitespace().collect::<Vec<_>>(),
+            ["SELECT", "1"]
+        );
+    }
+
+    #[test]
     fn strings_comments_and_quoted_names_are_left_alone() {
         for sql in [
             "SELECT 'WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 1)' FROM t",
@@ -354,7 +391,19 @@ mod tests {
             ),
             (
                 "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(privacy_unit_column = p) 1",
+                "not for a question to say",
+            ),
+            (
+                "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = (1)) 1",
                 "can't stand",
+            ),
+            (
+                "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(clamp = perhaps) 1",
+                "true or false",
+            ),
+            (
+                "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(uncertainty = 'all') 1",
+                "'noise' or 'total'",
             ),
             ("SELECT 'open", "Unterminated"),
         ] {

@@ -20,7 +20,7 @@ use crate::{
     frontier::{self, Frontier},
     grouping_sets,
     refuse::refuse,
-    session,
+    session, statistics,
 };
 
 /// A statement, planned.
@@ -75,7 +75,10 @@ impl Planner {
 
     /// Plans one SELECT and cuts it. `sql` is without our own words.
     pub async fn plan(&self, sql: &str) -> Result<Planned, Refusal> {
-        let statement = self.parse(sql)?;
+        let mut statement = self.parse(sql)?;
+        if let Statement::Statement(inner) = &mut statement {
+            statistics::spell_out(inner)?;
+        }
         self.check_tables(&statement)?;
         let told = |error: DataFusionError| planning::refusal(&error, &self.names);
         let plan = self
@@ -95,7 +98,11 @@ impl Planner {
             .execute_and_check(plan, self.state.config_options(), |_, _| {})
             .map_err(told)?;
         let plan = planning::rewrite(&self.state, plan).map_err(told)?;
-        frontier::cut(grouping_sets::expand(plan)?)
+        let planned = frontier::cut(grouping_sets::expand(plan)?)?;
+        for frontier in &planned.frontiers {
+            statistics::check_below(&LogicalPlan::Aggregate(frontier.aggregate.clone()))?;
+        }
+        Ok(planned)
     }
 
     fn parse(&self, sql: &str) -> Result<Statement, Refusal> {

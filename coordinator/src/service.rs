@@ -26,7 +26,7 @@ use crate::{
     question::{DEFAULT_PROJECT, Question},
     refuse::{above, or_above, refuse},
     regions::Region,
-    uncertainty::{self, Figure},
+    uncertainty::{self, Figure, Wishes},
 };
 
 /// How long a catalogue is believed before the nodes are asked again.
@@ -79,15 +79,23 @@ impl Coordinator {
         let statement = options::take(&question.sql)?;
         let explain = statement.explain || question.explain;
         let terms = terms(question, &statement, deadline)?;
+        let wishes = wishes(&statement);
         let known = self.known().await?;
         let planned = known.planner.plan(&statement.sql).await?;
         if planned.frontiers.is_empty() && !explain {
             return self
-                .compute(&known, &planned, terms, Asked::nothing(), Search::default())
+                .compute(
+                    &known,
+                    &planned,
+                    terms,
+                    Asked::nothing(),
+                    Search::default(),
+                    wishes,
+                )
                 .await;
         }
         let quoted = dispatch::quote(&self.regions, &planned.frontiers, &terms).await?;
-        self.rehearse(&known, &planned, &quoted).await?;
+        self.rehearse(&known, &planned, &quoted, wishes).await?;
         if explain {
             return self.explained(&planned, &quoted, &terms);
         }
@@ -100,7 +108,8 @@ impl Coordinator {
             found: bounded.found,
             asked: bounded.searched,
         };
-        self.compute(&known, &planned, terms, asked, search).await
+        self.compute(&known, &planned, terms, asked, search, wishes)
+            .await
     }
 
     /// Runs the rest of the statement on made-up figures: what can't be computed is refused
@@ -110,6 +119,7 @@ impl Coordinator {
         known: &Known,
         planned: &Planned,
         quoted: &dispatch::Quoted,
+        wishes: Wishes,
     ) -> Result<(), Refusal> {
         let merged = quoted
             .frontiers
@@ -125,6 +135,7 @@ impl Coordinator {
             &planned.upper,
             &planned.frontiers,
             &merged,
+            wishes,
         )
         .await
         .map_err(|error| Refusal {
@@ -142,6 +153,7 @@ impl Coordinator {
         terms: Terms,
         asked: Asked,
         search: Search,
+        wishes: Wishes,
     ) -> Result<Answer, Refusal> {
         let merged = asked
             .replies
@@ -155,6 +167,7 @@ impl Coordinator {
                 &planned.upper,
                 &planned.frontiers,
                 &merged,
+                wishes,
             )
             .await,
         )?;
@@ -196,13 +209,7 @@ impl Coordinator {
             .iter()
             .map(|field| field.name().clone())
             .collect();
-        let figures: Vec<Figure> = names
-            .iter()
-            .map(|_| Figure {
-                noisy: false,
-                intervals: None,
-            })
-            .collect();
+        let figures: Vec<Figure> = names.iter().map(|_| Figure::alone(false)).collect();
         let quoting = |id: &RegionId| {
             quoted
                 .frontiers
@@ -376,6 +383,14 @@ impl Asked {
 
 fn closing() -> Refusal {
     Refusal::new(ErrorCode::Unavailable, "the coordinator is stopping", "")
+}
+
+/// What the statement asks for beyond figures and their noise.
+fn wishes(statement: &options::Statement) -> Wishes {
+    Wishes {
+        total: statement.total.unwrap_or_default(),
+        clamp: statement.clamp.unwrap_or_default(),
+    }
 }
 
 /// Headers and the statement's own options; both may say the same, not different things.

@@ -10,6 +10,8 @@ use datafusion::{
 };
 use skerry_proto::planning;
 
+use crate::statistics;
+
 /// What the part above the frontiers may use at most.
 const MEMORY_BYTES: usize = 1 << 30;
 
@@ -21,12 +23,13 @@ pub(crate) fn state<'a>(
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_limit(MEMORY_BYTES, 1.0)
         .build_arc()?;
-    let state = SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_default_features()
         .with_table_functions(HashMap::new())
         .with_config(config)
         .with_runtime_env(runtime)
         .build();
+    statistics::register(&mut state)?;
     for (name, table) in tables {
         let reference = TableReference::bare(name);
         state

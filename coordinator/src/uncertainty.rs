@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{Array as _, Int64Array, RecordBatch},
+        array::{Array as _, ArrayRef, Int64Array, RecordBatch},
         compute::concat_batches,
         datatypes::{DataType, Field, Schema},
     },
@@ -23,6 +23,7 @@ use crate::{
     merge::Merged,
     samples::{Intervals, LEVEL, Samples, int64},
     session::started,
+    statistics::{Companions, is_limit, with_companions},
     taint::{self, Plain},
     total::total,
     widen::{Leaves, widen},
@@ -42,6 +43,22 @@ pub(crate) struct Figure {
     pub noisy: bool,
     /// Its intervals, where it is a number.
     pub intervals: Option<Intervals>,
+    /// What chance does to it, where that was asked for and is known.
+    pub total: Option<Total>,
+    /// That it was kept within what is possible, where that was asked for.
+    pub clamped: Option<Clamped>,
+}
+
+impl Figure {
+    /// Of which no more is known.
+    pub fn alone(noisy: bool) -> Self {
+        Self {
+            noisy,
+            intervals: None,
+            total: None,
+            clamped: None,
+        }
+    }
 }
 
 /// Runs the upper plan on the released cells, then on draws of them. The batch has the
@@ -51,48 +68,34 @@ pub(crate) async fn answer(
     upper: &LogicalPlan,
     frontiers: &[Frontier],
     merged: &[Merged],
+    wishes: Wishes,
 ) -> Result<(RecordBatch, Vec<Figure>)> {
     let state = &started(state);
-    let upper = total(upper.clone())?;
-    let taint = taint::taint(&upper, frontiers);
-    let plain = taint::plain(&upper, frontiers);
-    let width = upper.schema().fields().len();
-    let (batch, rows) = released_rows(state, &upper, frontiers, merged).await?;
-
-    let mut figures: Vec<Figure> = taint
-        .columns
-        .iter()
-        .map(|noisy| Figure {
-            noisy: *noisy,
-            intervals: None,
-        })
-        .collect();
-    let mut drawn = Vec::new();
-    for at in 0..width {
-        if !figures[at].noisy || !batch.column(at).data_type().is_numeric() {
-            continue;
-        }
-        let exact = exact(merged, &plain[at], &rows);
-        match exact {
-            Some(intervals) => figures[at].intervals = Some(intervals),
-            None => drawn.push(at),
+    let own = upper.schema().fields().len();
+    let possible = presented::possible(upper, frontiers, merged);
+    let (upper, companions) = asked_for(upper, wishes)?;
+    let upper = resolve(state, upper, frontiers, merged, MOST_DRAWS).await?;
+    let Noisy {
+        mut batch,
+        mut figures,
+        ..
+    } = found(state, &upper, frontiers, merged, own, MOST_DRAWS).await?;
+    for (at, companions) in companions.iter().enumerate() {
+        if let Some(companions) = companions {
+            let part = |column: &Column| -> Result<&ArrayRef> {
+                Ok(batch.column(upper.schema().index_of_column(column)?))
+            };
+            let parts = [
+                part(&companions.variance)?,
+                part(&companions.low)?,
+                part(&companions.high)?,
+            ];
+            let total = presented::total(batch.column(at), parts, &figures[at], companions)?;
+            figures[at].total = Some(total);
         }
     }
-    if !drawn.is_empty() && !rows.identities.is_empty() {
-        let draws = Draws::within(MOST_DRAWS, merged);
-        let samples = Samples::new(&rows.identities, drawn.len());
-        let found = match draw(state, &upper, frontiers, merged, &drawn, draws, samples).await {
-            Ok(found) => found,
-            Err(error) => {
-                // The answer stands; that its intervals are not known is said by NULLs.
-                tracing::warn!(%error, "no draws");
-                vec![Intervals::unknown(rows.identities.len()); drawn.len()]
-            }
-        };
-        for (at, intervals) in drawn.into_iter().zip(found) {
-            figures[at].intervals = Some(intervals);
-        }
-    }
+    let kept: Vec<usize> = (0..own).collect();
+    batch = batch.project(&kept)?;
     for (figure, column) in figures.iter_mut().zip(batch.columns()) {
         if let Some(intervals) = &mut figure.intervals
             && column.data_type().is_integer()
@@ -107,7 +110,86 @@ pub(crate) async fn answer(
             outwards(&mut intervals.high, f64::ceil);
         }
     }
+    if wishes.clamp {
+        for (at, possible) in possible.into_iter().enumerate() {
+            if let Some(possible) = possible
+                && figures[at].noisy
+            {
+                presented::clamp(&mut batch, at, &mut figures[at], possible)?;
+            }
+        }
+    }
     Ok((batch, figures))
+}
+
+/// The plan made total, with what was asked for beyond its own columns.
+fn asked_for(
+    upper: &LogicalPlan,
+    wishes: Wishes,
+) -> Result<(LogicalPlan, Vec<Option<Companions>>)> {
+    let (upper, companions) = if wishes.total {
+        with_companions(upper.clone())?
+    } else {
+        (upper.clone(), Vec::new())
+    };
+    Ok((total(upper)?, companions))
+}
+
+/// Rows, where they come from, and how sure their numbers are.
+struct Noisy {
+    batch: RecordBatch,
+    rows: Rows,
+    figures: Vec<Figure>,
+}
+
+/// The first `width` figures of a plan that asks nothing more about noise.
+async fn found(
+    state: &SessionState,
+    upper: &LogicalPlan,
+    frontiers: &[Frontier],
+    merged: &[Merged],
+    width: usize,
+    most_draws: usize,
+) -> Result<Noisy> {
+    let taint = taint::taint(upper, frontiers);
+    let plain = taint::plain(upper, frontiers);
+    let (batch, rows) = released_rows(state, upper, frontiers, merged).await?;
+
+    let noisy = taint.columns.iter().take(width);
+    let mut figures: Vec<Figure> = noisy.map(|noisy| Figure::alone(*noisy)).collect();
+    let mut drawn = Vec::new();
+    for at in 0..width {
+        let number = batch.column(at).data_type().is_numeric();
+        // A limit of an interval has none of its own.
+        if !figures[at].noisy || !number || is_limit(upper, at) {
+            continue;
+        }
+        let exact = exact(merged, &plain[at], &rows);
+        match exact {
+            Some(intervals) => figures[at].intervals = Some(intervals),
+            None => drawn.push(at),
+        }
+    }
+    if !drawn.is_empty() && !rows.identities.is_empty() {
+        let draws = Draws::within(most_draws, merged);
+        let samples = Samples::new(&rows.identities, drawn.len());
+        let found = match draw(state, upper, frontiers, merged, &drawn, draws, samples).await {
+            Ok(found) => found,
+            Err(error) => {
+                // The answer stands; that its intervals are not known is said by NULLs.
+                tracing::warn!(%error, "no draws");
+                vec![Intervals::unknown(rows.identities.len()); drawn.len()]
+            }
+        };
+        for (at, intervals) in drawn.into_iter().zip(found) {
+            figures[at].intervals = Some(intervals);
+        }
+    }
+    Ok(Noisy {
+        batch,
+        rows,
+        figures,
+    })
 }
 
 /// Where the answer's rows come from.
@@ -260,9 +342,11 @@ pub(crate) async fn rehearse(
     upper: &LogicalPlan,
     frontiers: &[Frontier],
     merged: &[Merged],
+    wishes: Wishes,
 ) -> Result<()> {
     let state = &started(state);
-    let upper = total(upper.clone())?;
+    let (upper, _) = asked_for(upper, wishes)?;
+    let upper = resolve(state, upper, frontiers, merged, 2).await?;
     let noisy = taint::taint(&upper, frontiers).columns;
     let (batch, rows) = released_rows(state, &upper, frontiers, merged).await?;
     let drawn: Vec<usize> = (0..noisy.len())
@@ -324,6 +408,12 @@ fn numbered(numbers: Vec<i64>) -> Result<Arc<dyn TableSource>> {
         vec![vec![batch]],
     )?)))
 }
+
+mod presented;
+mod resolve;
+
+pub(crate) use presented::{Clamped, Total, Wishes};
+use resolve::resolve;
 
 #[cfg(test)]
 mod tests;

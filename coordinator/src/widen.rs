@@ -7,14 +7,14 @@ use std::sync::Arc;
 use datafusion::{
     common::{
         Column, DFSchema, JoinType, Result, ScalarValue, TableReference, not_impl_err,
-        tree_node::{TreeNode, TreeNodeRecursion},
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     functions::core::expr_fn::coalesce,
     functions_window::expr_fn::row_number,
     logical_expr::{
         Aggregate, Expr, ExprFunctionExt, FetchType, Filter, Join, Limit, LogicalPlan,
         LogicalPlanBuilder, Projection, SkipType, Sort, SortExpr, SubqueryAlias, TableSource,
-        Union, Window, lit,
+        Union, Window, expr_rewriter::NamePreserver, lit,
     },
 };
 
@@ -22,6 +22,7 @@ use crate::{
     finish::{DRAW, ORIGIN, ROW, Wide, column, columns, with_column},
     frontier::Released,
     identity::identity,
+    statistics::lacks_row,
 };
 
 /// What a plan is widened with.
@@ -120,7 +121,7 @@ impl Widener<'_> {
         match plan {
             LogicalPlan::Projection(projection) => {
                 let below = self.wide(own(projection.input), top)?;
-                let mut exprs = projection.expr;
+                let mut exprs = of_rows(projection.expr, &below.row)?;
                 exprs.push(column(&below.row));
                 exprs.extend(below.draw.as_ref().map(column));
                 exprs.extend(below.origins.iter().map(|(_, origin)| column(origin)));
@@ -135,7 +136,8 @@ impl Widener<'_> {
                 if top && self.drawing() {
                     return Ok(below);
                 }
-                let plan = Filter::try_new(filter.predicate, Arc::new(below.plan))?;
+                let predicate = of_row(filter.predicate, &below.row)?;
+                let plan = Filter::try_new(predicate, Arc::new(below.plan))?;
                 Ok(Wide {
                     plan: LogicalPlan::Filter(plan),
                     ..below
@@ -168,15 +170,17 @@ impl Widener<'_> {
 
     fn sort(&mut self, sort: Sort, top: bool) -> Result<Wide> {
         let below = self.wide(own(sort.input), top)?;
+        let order = order_of_rows(sort.expr, &below.row)?;
         if self.drawing() {
             return match sort.fetch {
-                Some(fetch) if !top => self.first_of_each(below, &sort.expr, 0, Some(fetch)),
+                Some(fetch) if !top => self.first_of_each(below, &order, 0, Some(fetch)),
                 _ => Ok(below),
             };
         }
         let plan = LogicalPlan::Sort(Sort {
             input: Arc::new(below.plan),
-            ..sort
+            expr: order,
+            fetch: sort.fetch,
         });
         Ok(Wide { plan, ..below })
     }
@@ -203,6 +207,7 @@ impl Widener<'_> {
             _ => Vec::new(),
         };
         let below = self.wide(own(limit.input), false)?;
+        let order = order_of_rows(order, &below.row)?;
         self.first_of_each(below, &order, skip, fetch)
     }
 
@@ -242,8 +247,7 @@ impl Widener<'_> {
 
     fn window(&mut self, window: Window) -> Result<Wide> {
         let below = self.wide(own(window.input), false)?;
-        let exprs = window
-            .window_expr
+        let exprs = of_rows(window.window_expr, &below.row)?
             .into_iter()
             .map(|expr| partitioned(expr, below.draw.as_ref()))
             .collect::<Result<Vec<_>>>()?;
@@ -263,9 +267,10 @@ impl Widener<'_> {
         let below = self.wide(own(aggregate.input), false)?;
         let original: Vec<Column> = aggregate.schema.columns();
         let keys = original.len() - aggregate.aggr_expr.len();
-        let mut group = aggregate.group_expr;
+        let mut group = of_rows(aggregate.group_expr, &below.row)?;
         group.extend(below.draw.as_ref().map(column));
-        let plan = Aggregate::try_new(Arc::new(below.plan), group, aggregate.aggr_expr.clone())?;
+        let aggregated = of_rows(aggregate.aggr_expr.clone(), &below.row)?;
+        let plan = Aggregate::try_new(Arc::new(below.plan), group, aggregated)?;
         let mut plan = LogicalPlan::Aggregate(plan);
         let mut draw = below.draw;
         let mut exprs: Vec<Expr> = original.iter().map(column).collect();
@@ -428,6 +433,37 @@ impl Widener<'_> {
             origins,
         })
     }
+}
+
+/// What is known of a row's noise, looked up by the row's identity. Names stay as they are.
+fn of_row(expr: Expr, row: &Column) -> Result<Expr> {
+    let name = NamePreserver::new_for_projection().save(&expr);
+    let told = expr.transform_up(|part| match part {
+        Expr::ScalarFunction(mut call) if lacks_row(&call) => {
+            call.args.push(column(row));
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(if told.transformed {
+        name.restore(told.data)
+    } else {
+        told.data
+    })
+}
+
+fn of_rows(exprs: Vec<Expr>, row: &Column) -> Result<Vec<Expr>> {
+    exprs.into_iter().map(|expr| of_row(expr, row)).collect()
+}
+
+fn order_of_rows(order: Vec<SortExpr>, row: &Column) -> Result<Vec<SortExpr>> {
+    let told = |key: SortExpr| {
+        Ok(SortExpr {
+            expr: of_row(key.expr, row)?,
+            ..key
+        })
+    };
+    order.into_iter().map(told).collect()
 }
 
 fn own(plan: Arc<LogicalPlan>) -> LogicalPlan {

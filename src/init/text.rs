@@ -1,6 +1,6 @@
 //! The configuration files' text. A node's file is a page for the owner, so it explains itself.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
 use skerry_proto::RegionId;
 
@@ -133,8 +133,12 @@ pub const SAMPLE_TABLE: &str = "\
 
 ";
 
-/// The coordinator's file.
-pub fn coordinator(listen: &str, regions: &[(RegionId, String)]) -> String {
+/// The coordinator's file, with the public tables that noisy figures can be joined with.
+pub fn coordinator(
+    listen: &str,
+    regions: &[(RegionId, String)],
+    public: &[(String, PathBuf)],
+) -> String {
     let mut text = format!(
         "# The coordinator: where researchers ask. It holds no data of persons, and for privacy\n\
          # nobody has to trust it.\n\
@@ -152,6 +156,10 @@ pub fn coordinator(listen: &str, regions: &[(RegionId, String)]) -> String {
         let url = quoted(&format!("https://{address}"));
         let id = quoted(region.as_str());
         let _ = write!(text, "\n[[region]]\nid = {id}\nurl = {url}\n");
+    }
+    for (name, path) in public {
+        let (name, path) = (quoted(name), quoted(&path.to_string_lossy()));
+        let _ = write!(text, "\n[[table]]\nname = {name}\npath = {path}\n");
     }
     text
 }

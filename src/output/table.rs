@@ -18,6 +18,8 @@ struct Column<'a> {
     values: &'a ArrayRef,
     noisy: bool,
     bounds: Option<Bounds>,
+    /// Of chance and noise together, where that was asked for.
+    total: Option<Bounds>,
 }
 
 struct Bounds {
@@ -38,6 +40,9 @@ pub fn answer_table(answer: &Answer, colours: bool) -> String {
         if column.bounds.is_some() {
             header.push(aligned("95 %".to_owned(), false));
         }
+        if column.total.is_some() {
+            header.push(aligned("with chance".to_owned(), false));
+        }
     }
     set_header(&mut table, header, colours);
     for row in 0..answer.rows.num_rows() {
@@ -45,7 +50,7 @@ pub fn answer_table(answer: &Answer, colours: bool) -> String {
         for column in &columns {
             let right = column.values.data_type().is_numeric();
             cells.push(aligned(value(column, row), right));
-            if let Some(bounds) = &column.bounds {
+            for bounds in column.bounds.iter().chain(&column.total) {
                 let cell = aligned(interval(column, bounds, row), false);
                 cells.push(if colours {
                     cell.fg(Color::DarkGrey)
@@ -148,6 +153,18 @@ pub fn privacy_lines(answer: &Answer) -> String {
         ));
     }
     text.push('\n');
+    for column in &record.columns {
+        if let Some(clamped) = &column.clamped {
+            let range = match clamped.high {
+                Some(high) => format!("{} to {}", short(clamped.low), short(high)),
+                None => format!("{} or more", short(clamped.low)),
+            };
+            text.push_str(&format!(
+                "{}: kept at {range} as asked, which moved {} of its values; sums of them are biased\n",
+                column.name, clamped.rows
+            ));
+        }
+    }
     if !record.regions.missing.is_empty() {
         let missing: Vec<&str> = record
             .regions
@@ -169,25 +186,29 @@ fn columns(answer: &Answer) -> Vec<Column<'_>> {
             .any(|column| column.name == name && column.noisy)
     };
     let schema = rows.schema_ref();
-    let number = |index: usize, role: &str| {
-        let field = schema.fields().get(index)?;
-        let bound = Answer::role(field) == role;
-        bound
-            .then(|| cast(rows.column(index), &DataType::Float64).ok())
-            .flatten()
+    // What is known of a column follows it, up to the next one of the statement.
+    let number = |column: usize, role: &str| {
+        let following = schema.fields().iter().enumerate().skip(column + 1);
+        let (index, _) = following
+            .take_while(|(_, field)| Answer::role(field) != "value")
+            .find(|(_, field)| Answer::role(field) == role)?;
+        cast(rows.column(index), &DataType::Float64).ok()
+    };
+    let bounds = |column: usize, low: &str, high: &str| {
+        let (low, high) = number(column, low).zip(number(column, high))?;
+        Some(Bounds { low, high })
     };
     let mut columns = Vec::new();
     for (index, field) in schema.fields().iter().enumerate() {
         if Answer::role(field) != "value" {
             continue;
         }
-        let low = number(index + 1, "low");
-        let high = number(index + 2, "high");
         columns.push(Column {
             name: field.name(),
             values: rows.column(index),
             noisy: noisy(field.name()),
-            bounds: low.zip(high).map(|(low, high)| Bounds { low, high }),
+            bounds: bounds(index, "low", "high"),
+            total: bounds(index, "total_low", "total_high"),
         });
     }
     columns
@@ -227,7 +248,7 @@ fn value(column: &Column<'_>, row: usize) -> String {
 fn interval(column: &Column<'_>, bounds: &Bounds, row: usize) -> String {
     let whole = column.values.data_type().is_integer();
     let show = |bound: f64, spread: f64| {
-        if whole {
+        if whole && bound.fract() == 0.0 {
             format!("{bound:.0}")
         } else {
             with_spread(bound, spread)

@@ -117,3 +117,62 @@ fn files_keep_rows_and_record() {
         "{text}"
     );
 }
+
+#[test]
+fn chance_and_clamping_are_shown_where_they_were_asked_for() {
+    let columns: Vec<(&str, &str, ArrayRef)> = vec![
+        ("n", "value", Arc::new(Int64Array::from(vec![0]))),
+        ("n_low", "low", Arc::new(Int64Array::from(vec![0]))),
+        ("n_high", "high", Arc::new(Int64Array::from(vec![3]))),
+        ("n_sd", "sd", Arc::new(Float64Array::from(vec![1.4]))),
+        ("rate", "value", Arc::new(Float64Array::from(vec![12.34]))),
+        ("rate_low", "low", Arc::new(Float64Array::from(vec![11.0]))),
+        (
+            "rate_high",
+            "high",
+            Arc::new(Float64Array::from(vec![13.0])),
+        ),
+        ("rate_sd", "sd", Arc::new(Float64Array::from(vec![0.5]))),
+        (
+            "rate_sampling_sd",
+            "sampling_sd",
+            Arc::new(Float64Array::from(vec![2.0])),
+        ),
+        (
+            "rate_total_low",
+            "total_low",
+            Arc::new(Float64Array::from(vec![8.0])),
+        ),
+        (
+            "rate_total_high",
+            "total_high",
+            Arc::new(Float64Array::from(vec![17.0])),
+        ),
+    ];
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, role, array)| {
+            Field::new(*name, array.data_type().clone(), true)
+                .with_metadata([("skerry.role".to_owned(), (*role).to_owned())].into())
+        })
+        .collect();
+    let record = r#"{"query_id": "q1", "columns": [
+        {"name": "n", "type": "Int64", "noisy": true, "clamped": {"low": 0.0, "rows": 1}},
+        {"name": "rate", "type": "Float64", "noisy": true}],
+        "privacy": {"epsilon": 1.0, "delta": 0.0, "regions_per_person": 1,
+        "epsilon_for_a_person_in_k_regions": 1.0, "delta_for_a_person_in_k_regions": 0.0,
+        "regions": {}}, "regions": {"answered": [], "missing": []}}"#;
+    let schema =
+        Schema::new(fields).with_metadata([("skerry".to_owned(), record.to_owned())].into());
+    let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
+    let answer =
+        Answer::from_rows(RecordBatch::try_new(Arc::new(schema), arrays).unwrap()).unwrap();
+    insta::assert_snapshot!(answer_table(&answer, false), @r#"
+    n  95 %   rate  95 %         with chance
+    0  0 … 3  12.3  11.0 … 13.0  8.0 … 17.0
+    "#);
+    insta::assert_snapshot!(privacy_lines(&answer), @r#"
+    query q1 · ε 1, δ 0 for a person in one region
+    n: kept at 0 or more as asked, which moved 1 of its values; sums of them are biased
+    "#);
+}

@@ -23,7 +23,6 @@ mod policy;
 mod public_tables;
 mod region_tables;
 mod regions;
-mod standards;
 mod tables;
 mod templates;
 mod truth;

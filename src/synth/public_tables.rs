@@ -5,11 +5,12 @@ use std::{path::Path, sync::Arc};
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray};
 
+use skerry_coordinator::standards::{EUROPEAN_2013, NORDIC_2000};
+
 use super::{
     SynthError,
     episodes::UNIT_COSTS,
     regions::Region,
-    standards::{EUROPEAN_2013, NORDIC_2000},
     truth::Truth,
     vocabulary::{AGE_BANDS, FIRST_YEAR, Kind, RISKS, SEXES, YEARS},
     write::write_table,
@@ -301,4 +302,14 @@ fn capacity(directory: &Path, regions: &[Region]) -> Result<(), SynthError> {
             ),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_population_tables_bands_are_the_european_ones() {
+        assert!(EUROPEAN_2013.iter().map(|row| (row.0, row.1)).eq(AGE_BANDS));
+    }
 }

@@ -1,8 +1,16 @@
-//! Every configuration in the documents is one that a node takes.
+//! Every configuration in the documents is one that a node takes, and every statement one that a
+//! federation answers.
 
 use std::{fs, path::Path};
 
+use skerry::{
+    init::{InitOptions, init},
+    synth::{SynthOptions, generate},
+};
+use skerry_coordinator::question::Question;
 use skerry_node::config::NodeConfig;
+
+use crate::support::start_and_connect;
 
 /// The texts of the fenced blocks of a language.
 pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
@@ -32,4 +40,36 @@ fn configurations_in_the_documents_parse() {
         }
     }
     assert!(seen > 0);
+}
+
+/// Five synthetic regions quote every example, and the rest of it is rehearsed on the quotes.
+#[tokio::test(flavor = "multi_thread")]
+async fn examples_of_functions_can_be_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SynthOptions::new(folder.path(), 500);
+    generate(&options, &|_| {}).unwrap();
+    init(&InitOptions {
+        folder: folder.path().to_owned(),
+        regions: Vec::new(),
+        data: None,
+        unit: None,
+        policy: Some(folder.path().to_owned()),
+        port: 0,
+    })
+    .unwrap();
+    let (federation, client) = start_and_connect(folder.path()).await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("coordinator/FUNCTIONS.md")).unwrap();
+    let examples = blocks(&text, "sql");
+    assert!(examples.len() > 10);
+    for example in examples {
+        let question = Question {
+            explain: true,
+            ..Question::new(example)
+        };
+        if let Err(refusal) = client.query(&question).await {
+            panic!("{refusal:?}\n{example}");
+        }
+    }
+    federation.stop().await;
 }

@@ -127,7 +127,8 @@ async fn asked(
             Merged::new(&[reply]).expect("merged")
         })
         .collect();
-    answer(state, &planned.upper, &planned.frontiers, &merged)
+    let wishes = Wishes::default();
+    answer(state, &planned.upper, &planned.frontiers, &merged, wishes)
         .await
         .expect("answer")
 }

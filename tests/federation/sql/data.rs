@@ -333,14 +333,6 @@ impl Running {
             port: 0,
         })
         .unwrap();
-        let file = place.join(federation::COORDINATOR_FILE);
-        let mut text = fs::read_to_string(&file).unwrap();
-        for table in PUBLIC_TABLES {
-            let path = data.folder.path().join(format!("public/{table}.parquet"));
-            let path = toml::Value::from(path.to_str().unwrap());
-            write!(text, "\n[[table]]\nname = \"{table}\"\npath = {path}\n").unwrap();
-        }
-        fs::write(&file, text).unwrap();
         let federation = federation::start(&place).await.unwrap();
         let credentials = Credentials::load(&place.join("researcher")).unwrap();
         let client = Client::connect(&federation.url(), &credentials)
