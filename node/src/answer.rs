@@ -248,18 +248,24 @@ pub(crate) fn exhausted(limit: Limit, budget: &BudgetStatus, asked: Epsilon) -> 
     )
 }
 
-/// The refusal while the ledger can't write. The cause goes to the owner's log.
+/// The refusal while a node answers nothing, the same for every cause: the causes are the owner's
+/// to know, and stand in the owner's log.
+pub(crate) fn stopped() -> Refusal {
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "this region's node has stopped answering until its owner has looked at it",
+        "nothing was charged; its owner finds the reason in the node's log",
+    )
+}
+
+/// The refusal while the ledger can't write.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "an error handler for `map_err`"
 )]
 pub(crate) fn ledger_stopped(error: LedgerError) -> Refusal {
     tracing::error!(%error, "the ledger has stopped");
-    Refusal::new(
-        ErrorCode::Unavailable,
-        "the node's ledger can't be written; nothing is answered until its owner has mended it",
-        "",
-    )
+    stopped()
 }
 
 /// The catalogue's message.

@@ -7,7 +7,7 @@
 mod tests;
 mod view;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::Schema},
@@ -23,6 +23,7 @@ use skerry_proto::{DataType, Refusal, RegionId, Value};
 
 use crate::{
     config::{self, ColumnConfig, NodeConfig, TableConfig},
+    data_files::{DataFiles, Kind},
     plan::{
         lower::{REGION_COLUMN, plain_type, plain_value},
         rebuild::Tables,
@@ -181,7 +182,7 @@ impl Catalogue {
         };
         let Some(prepared) = &self.prepared else {
             // The types of a CSV file follow from its rows, and a row that doesn't fit fails.
-            if extension(&table.path).as_deref() == Some("csv") {
+            if *DataFiles::of(table).kind() == Kind::Csv {
                 return refused(
                     "private tables are Parquet or Arrow files, whose types are declared; convert the CSV file".into(),
                 );
@@ -415,34 +416,23 @@ async fn read(
         path: path.clone(),
         source,
     };
-    let frame = match extension(&table.path).as_deref() {
-        Some("csv") => context.read_csv(&path, CsvReadOptions::new()).await,
-        Some("arrow" | "ipc" | "feather") => {
-            context.read_arrow(&path, ArrowReadOptions::default()).await
+    let files = DataFiles::of(table);
+    let frame = match files.kind() {
+        Kind::Csv => context.read_csv(&path, CsvReadOptions::new()).await,
+        Kind::Arrow => {
+            let options = ArrowReadOptions {
+                file_extension: files.ending(),
+                ..ArrowReadOptions::default()
+            };
+            context.read_arrow(&path, options).await
         }
-        Some(_) | None => {
+        Kind::Parquet => {
             context
                 .read_parquet(&path, ParquetReadOptions::default())
                 .await
         }
     };
     Ok(frame.map_err(unread)?.into_view())
-}
-
-/// The extension of a file, of a glob, or of the first file in a folder.
-fn extension(path: &Path) -> Option<String> {
-    let of = |path: &Path| Some(path.extension()?.to_str()?.to_lowercase());
-    if path.is_dir() {
-        let mut names: Vec<_> = std::fs::read_dir(path)
-            .ok()?
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        names.sort();
-        names.iter().find_map(|name| of(name))
-    } else {
-        of(path)
-    }
 }
 
 fn rows(batches: &[RecordBatch]) -> Result<Vec<Vec<Value>>, DataFusionError> {

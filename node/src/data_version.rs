@@ -6,14 +6,13 @@
 use std::{
     fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::config::NodeConfig;
+use crate::{config::NodeConfig, data_files::DataFiles};
 
 /// A random id of the data as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +42,7 @@ impl DataVersion {
         let mut files = vec![];
         for table in &config.tables {
             if prepared.is_none() || !table.is_private() {
-                describe(&table.path, &mut files)?;
+                files.extend(DataFiles::of(table).described()?);
             }
         }
         if let Some(version) = prepared {
@@ -67,28 +66,6 @@ impl DataVersion {
         fs::rename(beside, file)?;
         Ok(Self(version))
     }
-}
-
-/// Adds a file, or all files below the folder in question: that of a glob is the part before the
-/// first wildcard.
-pub(crate) fn describe(path: &Path, files: &mut Vec<(String, u64, u128)>) -> io::Result<()> {
-    let plain: PathBuf = path
-        .components()
-        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
-        .collect();
-    if plain.is_dir() {
-        for entry in fs::read_dir(&plain)? {
-            describe(&entry?.path(), files)?;
-        }
-    } else {
-        let found = fs::metadata(&plain)?;
-        let changed = found
-            .modified()?
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        files.push((plain.display().to_string(), found.len(), changed.as_nanos()));
-    }
-    Ok(())
 }
 
 /// Sizes and times of private files are the owner's alone.

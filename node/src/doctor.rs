@@ -14,7 +14,7 @@ use skerry_privacy::{
 use crate::{
     catalogue::{Catalogue, CatalogueError},
     config::{NodeConfig, TableConfig},
-    data_version,
+    data_files::DataFiles,
     ledger::{Ledger, LedgerError},
     prepared::Prepared,
 };
@@ -118,12 +118,12 @@ fn prepared_finding(config: &NodeConfig) -> Option<Finding> {
     };
     let manifest = prepared.manifest();
     for table in config.tables.iter().filter(|table| table.is_private()) {
-        let mut files = vec![];
-        let described = data_version::describe(&table.path, &mut files);
-        files.sort();
-        let found = manifest.tables.get(&table.name);
         // Without the sources the prepared tables still serve.
-        if described.is_ok() && found.is_some_and(|found| found.sources != files) {
+        let Ok(files) = DataFiles::of(table).described() else {
+            continue;
+        };
+        let found = manifest.tables.get(&table.name);
+        if found.is_some_and(|found| found.sources != files) {
             return Some(Finding::new(
                 Verdict::Doubtful,
                 subject,

@@ -3,6 +3,7 @@
 mod answer;
 mod catalogue;
 pub mod config;
+mod data_files;
 mod data_version;
 pub mod doctor;
 mod execute;

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::{
     catalogue::{Catalogue, CatalogueError},
     config::{AllowanceConfig, NodeConfig},
+    data_files::StartedWith,
     data_version::DataVersion,
     ledger::{Ledger, LedgerError},
 };
@@ -54,6 +55,7 @@ pub struct Node {
     pub(crate) catalogue: Catalogue,
     pub(crate) policy_hash: [u8; 32],
     pub(crate) data_version: DataVersion,
+    pub(crate) started_with: StartedWith,
     pub(crate) budget: Budget,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) engine: SessionContext,
@@ -77,7 +79,20 @@ impl Node {
         };
         budget.check(config.persons)?;
         let engine = engine(config)?;
+        let unlisted = |error| StartError::File(config.file.clone(), error);
+        // Before the files are looked into: what changes from here on is noticed.
+        let own_files = match &config.prepared {
+            None => Some(StartedWith::tables(&config.tables).map_err(unlisted)?),
+            Some(_) => None,
+        };
         let catalogue = Catalogue::open(config, &engine).await?;
+        let started_with = match (own_files, &config.prepared, catalogue.prepared()) {
+            (Some(own_files), _, _) => own_files,
+            (None, Some(folder), Some(prepared)) => {
+                StartedWith::prepared(folder, prepared.manifest()).map_err(unlisted)?
+            }
+            (None, _, _) => StartedWith::tables(&[]).map_err(unlisted)?,
+        };
         let policy_hash = catalogue.policy().hash();
         let prepared = catalogue
             .prepared()
@@ -91,6 +106,7 @@ impl Node {
             catalogue,
             policy_hash,
             data_version,
+            started_with,
             budget,
             ledger: Arc::new(ledger),
             engine,

@@ -8,7 +8,7 @@
 //!
 //! Promise: data are read for a [`Reserved`] question alone, which exists only after its debit is
 //! on disk; only a [`Released`] answer becomes bytes, and it exists only after those bytes are on
-//! disk.
+//! disk. What is released under a version of the data was computed from that version alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -222,6 +222,9 @@ impl Quoted {
     /// # Errors
     /// If the budget or the id doesn't allow it, or the ledger can't write. Nothing was charged.
     pub fn reserve(self, node: &Node, query_id: QueryId, fresh: bool) -> Result<Decision, Refusal> {
+        if !node.started_with.unchanged() {
+            return Err(answer::stopped());
+        }
         let mut exact = Sha256::new();
         exact.update(self.request_hash.as_bytes());
         exact.update([u8::from(fresh)]);
@@ -309,6 +312,10 @@ impl Executed {
             token,
             vector,
         } = self;
+        // Part of the vector may be from other files than the answer would be stored under.
+        if !node.started_with.unchanged() {
+            return Err(failed());
+        }
         let noise = &quoted.quote.noise;
         let cells = mechanism::release(noise, vector.cells()).map_err(|_| failed())?;
         let bytes = wire::Released {

@@ -202,7 +202,7 @@ impl wire::node_server::Node for NodeService {
     ) -> Result<Response<wire::Health>, Status> {
         is_coordinator(&request)?;
         let ready = self
-            .blocking(|node| Ok(node.ledger.head().is_ok()))
+            .blocking(|node| Ok(node.ledger.head().is_ok() && node.started_with.unchanged()))
             .await
             .unwrap_or(false);
         Ok(Response::new(wire::Health {

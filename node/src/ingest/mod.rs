@@ -48,7 +48,7 @@ use exchange::Exchanged;
 use crate::{
     catalogue::{Catalogue, CatalogueError},
     config::{NodeConfig, TableConfig, UnitConfig},
-    data_version,
+    data_files::DataFiles,
     plan::rebuild::Tables as _,
     prepared::{
         Partitions,
@@ -206,7 +206,7 @@ pub async fn ingest(
         .unwrap_or(usize::MAX)
         .saturating_mul(1 << 20);
     let reading = context(&options.folder, memory / 2, threads, EXCHANGE_ROWS)?;
-    let catalogue = Catalogue::open(&raw, &reading).await?;
+    let catalogue = Catalogue::open_tables(&raw, &reading).await?;
     let sources = raw
         .tables
         .iter()
@@ -216,11 +216,7 @@ pub async fn ingest(
             Some((table, unit, policy))
         })
         .map(|(config, unit, policy)| {
-            let mut files = vec![];
-            at(&config.path, |path| {
-                data_version::describe(path, &mut files)
-            })?;
-            files.sort();
+            let files = at(&config.path, |_| DataFiles::of(config).described())?;
             Ok(Source {
                 config,
                 unit,

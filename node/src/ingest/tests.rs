@@ -213,8 +213,7 @@ async fn what_is_finished_is_not_done_again() {
     raw.prepared = None;
     let mut of = Sha256::new();
     for table in &config.tables {
-        let mut files = vec![];
-        data_version::describe(&table.path, &mut files).unwrap();
+        let files = DataFiles::of(table).described().unwrap();
         of.update(format!("{table:?} {files:?}\n"));
     }
     let unfinished = Unfinished {

@@ -34,6 +34,7 @@ use crate::{
     plan::lower::{encode, named_table},
 };
 
+mod changed_files;
 mod views;
 
 /// One site of the RAND Health Insurance Experiment, and a public table beside it.
@@ -78,7 +79,7 @@ kind = {}
 struct Bench {
     node: Node,
     exact: SessionContext,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 async fn bench() -> Bench {
@@ -120,7 +121,7 @@ async fn bench_with(more: &str) -> Bench {
     Bench {
         node,
         exact,
-        _folder: folder,
+        folder,
     }
 }
 
