@@ -35,6 +35,7 @@ mod session;
 mod statistic;
 mod store;
 mod taint;
+mod threshold;
 mod total;
 mod tree;
 mod uncertainty;
