@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use skerry_proto::{QueryId, RegionId};
 
-pub use crate::clipping::{BoundRecord, ClippingRecord};
 use crate::uncertainty::Figure;
+pub use crate::{
+    clipping::{BoundRecord, ClippingRecord},
+    threshold::{RegionThreshold, ThresholdRecord},
+};
 
 /// The key of the schema's metadata that holds the [`Record`] as JSON.
 pub const RECORD_KEY: &str = "skerry";
@@ -105,6 +108,18 @@ pub struct Record {
     /// Where persons' contributions were clipped to narrower bounds than the owners'.
     #[serde(default)]
     pub clipping: Vec<ClippingRecord>,
+    /// Where keys with few persons are not shown.
+    #[serde(default)]
+    pub thresholds: Vec<ThresholdRecord>,
+}
+
+/// What an answer's figures don't hold.
+#[derive(Debug, Default)]
+pub(crate) struct Caveats {
+    /// Persons' contributions beyond their bounds.
+    pub clipping: Vec<ClippingRecord>,
+    /// Keys with few persons.
+    pub thresholds: Vec<ThresholdRecord>,
 }
 
 /// An answer.
@@ -143,7 +158,7 @@ impl Answer {
         query_id: QueryId,
         privacy: PrivacyRecord,
         regions: RegionsRecord,
-        clipping: Vec<ClippingRecord>,
+        caveats: Caveats,
     ) -> Result<Self, ArrowError> {
         let mut unique = Names::default();
         // The statement's own names come first; bounds give way.
@@ -212,7 +227,8 @@ impl Answer {
             columns,
             privacy,
             regions,
-            clipping,
+            clipping: caveats.clipping,
+            thresholds: caveats.thresholds,
         };
         let json = serde_json::to_string(&record)
             .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
@@ -279,7 +295,7 @@ mod tests {
             "q".parse().expect("id"),
             PrivacyRecord::default(),
             RegionsRecord::default(),
-            Vec::new(),
+            Caveats::default(),
         )
         .expect("answer");
         let names: Vec<String> = answer

@@ -8,6 +8,7 @@ use crate::{
     dispatch::{self, QuoteShape, Quoted, Quotes, Terms},
     frontier::Frontier,
     merge::Merged,
+    options::Bounds,
     regions::Region,
 };
 
@@ -29,7 +30,14 @@ pub(crate) fn plans(quoted: &Quoted, terms: &Terms) -> Vec<Plan> {
         .frontiers
         .iter()
         .map(|(_, quotes)| match quotes.first() {
-            Some((_, quote)) => bounds::plan(terms.bounds, &terms.given, &quote.measures),
+            Some((_, quote)) => {
+                let plan = bounds::plan(terms.bounds, &terms.given, &quote.measures);
+                match (plan, &quote.threshold) {
+                    // Totals are not told beside keys above a threshold; who asks for them by name is refused.
+                    (Plan::Found, Some(_)) if terms.bounds == Bounds::Automatic => Plan::Declared,
+                    (plan, _) => plan,
+                }
+            }
             None => Plan::Declared,
         })
         .collect()

@@ -170,6 +170,7 @@ pub(crate) async fn quote(
         if let Some(((_, first), rest)) = quotes.split_first()
             && !rest.iter().all(|(_, other)| merge::agree(first, other))
         {
+            same_partition(&quotes)?;
             // Owners declare different ranges: all measure in the hull of them.
             question.frame = merge::hull(quotes.iter().map(|(_, quote)| quote));
             quotes = one_quote(&asked, shape, &question, terms, &mut quoted.missing).await?;
@@ -178,6 +179,22 @@ pub(crate) async fn quote(
         quoted.frontiers.push((question, quotes));
     }
     Ok(quoted)
+}
+
+/// Refuses where some regions know all groups beforehand and others release keys above a threshold.
+fn same_partition(quotes: &Quotes) -> Result<(), Refusal> {
+    let known = |public: bool| {
+        let mut quotes = quotes.iter();
+        quotes.find(|(_, quote)| quote.threshold.is_none() == public)
+    };
+    let (Some((public, _)), Some((other, _))) = (known(true), known(false)) else {
+        return Ok(());
+    };
+    refuse(
+        ErrorCode::RegionsDisagree,
+        format!("region `{public}` gives public values for all keys, and region `{other}` doesn't"),
+        "Ask them one by one: WHERE region = '…'.",
+    )
 }
 
 /// What a quote must have.

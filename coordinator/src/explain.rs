@@ -17,6 +17,7 @@ use crate::{
     merge::{self, cell_noise},
     noise::Sum,
     samples::LEVEL,
+    threshold,
 };
 
 /// One line of the explanation.
@@ -94,14 +95,17 @@ pub(crate) fn explain(frontiers: &[Frontier], quoted: &Quoted) -> Result<RecordB
                     release,
                     region: region.to_string(),
                     aggregate: Some(name.clone()),
-                    groups: i64::try_from(quote.groups.len()).ok(),
+                    groups: match quote.threshold {
+                        None => i64::try_from(quote.groups.len()).ok(),
+                        Some(_) => None,
+                    },
                     mechanism: Some(mechanism(quote.noise.as_ref())),
                     noise_sd: own.as_ref().map(|own| own.variance().sqrt()),
                     half_width: own.as_ref().map(|own| own.half_width(LEVEL)),
                     epsilon: Some(epsilon),
                     delta: Delta::from_atto(cost.delta_atto).ok().map(Delta::to_f64),
                     epsilon_left_after: left.map(|left| nano(left.epsilon_left_nano) - *before),
-                    note: own.is_none().then(|| of_average(quote, aggregate)),
+                    note: note(quote, own.is_none().then(|| of_average(quote, aggregate))),
                 });
             }
         }
@@ -121,6 +125,16 @@ pub(crate) fn explain(frontiers: &[Frontier], quoted: &Quoted) -> Result<RecordB
         lines.push(refused(region, refusal));
     }
     batch(&lines)
+}
+
+/// What else there is to say: of the aggregate, and of keys that aren't known beforehand.
+fn note(quote: &wire::Quote, of_aggregate: Option<String>) -> Option<String> {
+    let notes: Vec<String> = [threshold::explained(quote), of_aggregate]
+        .into_iter()
+        .flatten()
+        .filter(|note| !note.is_empty())
+        .collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// What can be said of an average before its count is known.

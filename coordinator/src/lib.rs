@@ -37,6 +37,7 @@ mod statistic;
 mod statistics;
 mod store;
 mod taint;
+mod threshold;
 mod total;
 mod tree;
 mod uncertainty;

@@ -12,7 +12,9 @@ use skerry_proto::{ErrorCode, Refusal, RegionId, Value, limit, wire};
 use crate::{
     noise::{Noise, Sum},
     refuse::refuse,
-    statistic, tree,
+    statistic,
+    threshold::{self, RegionThreshold},
+    tree,
 };
 
 /// What one region answered to one question.
@@ -44,6 +46,8 @@ pub(crate) struct Merged {
     /// Persons whose contribution was clipped, with the noise of that figure; none where they
     /// weren't counted.
     pub clipped: Option<Clipped>,
+    /// By region, where keys were released above a threshold; empty where groups are public.
+    pub thresholds: Vec<RegionThreshold>,
     parts: Vec<Part>,
 }
 
@@ -102,13 +106,40 @@ fn bad(region: &RegionId, what: &str) -> Refusal {
     )
 }
 
-/// The groups of a quote as plain values.
-fn keys(quote: &wire::Quote) -> Vec<Vec<Value>> {
-    quote
-        .groups
+/// Groups as plain values.
+fn keys(groups: &[wire::Group]) -> Vec<Vec<Value>> {
+    groups
         .iter()
         .map(|group| group.keys.iter().map(Value::from).collect())
         .collect()
+}
+
+/// The groups of a release: those of the quote, or those that reached its threshold.
+fn groups_of<'a>(
+    region: &RegionId,
+    quote: &'a wire::Quote,
+    released: &'a wire::Released,
+) -> Result<&'a [wire::Group], Refusal> {
+    if quote.threshold.is_none() {
+        return match released.groups.is_empty() && !released.cut {
+            true => Ok(&quote.groups),
+            false => Err(bad(region, "groups of its own")),
+        };
+    }
+    if released.groups.len() > limit::GROUPS {
+        return Err(bad(region, "too many groups"));
+    }
+    let fits = |group: &wire::Group| {
+        group.keys.len() == quote.key_types.len()
+            && group.keys.iter().zip(&quote.key_types).all(|(key, of)| {
+                let own = Value::from(key).data_type();
+                own.is_none_or(|own| i32::from(wire::DataType::from(own)) == *of)
+            })
+    };
+    match released.groups.iter().all(fits) {
+        true => Ok(&released.groups),
+        false => Err(bad(region, "a group with other keys")),
+    }
 }
 
 /// The noise of one cell of a quote, in cell units.
@@ -145,6 +176,14 @@ pub(crate) fn check_quote(
         .any(|group| group.keys.len() != key_count)
     {
         return wrong("a group with another number of keys");
+    }
+    if quote.threshold.is_some()
+        && (threshold::persons(quote).is_none()
+            || !quote.groups.is_empty()
+            || quote.key_types.len() != key_count
+            || key_count == 0)
+    {
+        return wrong("a threshold that is none");
     }
     if quote.aggregates.len() != aggregates {
         return wrong("another number of aggregates");
@@ -200,6 +239,7 @@ pub(crate) fn agree(a: &wire::Quote, b: &wire::Quote) -> bool {
     a.key_types == b.key_types
         && a.aggregates == b.aggregates
         && (a.clipped_weight == 0) == (b.clipped_weight == 0)
+        && a.threshold.is_some() == b.threshold.is_some()
         && a.measures
             .iter()
             .map(without_step)
@@ -263,7 +303,8 @@ fn widen(frame: &mut wire::MeasureFrame, other: wire::MeasureFrame) {
 }
 
 impl Merged {
-    /// Adds up. A group that one region doesn't have is exactly zero there, by its policy.
+    /// Adds up. A group that one region doesn't have is exactly zero there, by its policy; but where keys
+    /// are released above a threshold it is not known there, and left out.
     pub fn new(replies: &[Reply]) -> Result<Self, Refusal> {
         let Some(first) = replies.first() else {
             return Ok(Self::default());
@@ -302,7 +343,11 @@ impl Merged {
             if released.region != region.as_str() {
                 return Err(bad(region, "it is signed by another region"));
             }
-            let groups = keys(quote);
+            let groups = keys(groups_of(region, quote, &released)?);
+            let of_region = groups.len();
+            merged
+                .thresholds
+                .extend(RegionThreshold::of(region, quote, &released));
             let counts_clipped = quote.clipped_weight > 0;
             if released.cells.len() != groups.len() * width + usize::from(counts_clipped) {
                 return Err(bad(region, "another number of cells"));
@@ -347,7 +392,7 @@ impl Merged {
             merged.parts.push(Part {
                 noise: steps.map(|step| noise.times(step)).collect(),
                 position,
-                groups: quote.groups.len(),
+                groups: of_region,
                 seed: Sha256::digest(&reply.released).into(),
             });
         }
@@ -370,23 +415,32 @@ impl Merged {
             .iter()
             .map(|(region, quote)| Reply {
                 region: region.clone(),
-                released: wire::Released {
-                    region: region.to_string(),
-                    cells: vec![
-                        0;
-                        quote.groups.len() * quote.measures.iter().map(width).sum::<usize>()
-                            + usize::from(quote.clipped_weight > 0)
-                    ],
-                    noise: quote.noise,
-                    ..wire::Released::default()
-                }
-                .encode_to_vec(),
+                released: Self::made_up(region, quote).encode_to_vec(),
                 quote: quote.clone(),
                 charged: false,
                 budget: None,
             })
             .collect();
         Self::new(&replies)
+    }
+
+    /// A release of zeros; where keys aren't known beforehand, of one key of NULLs.
+    fn made_up(region: &RegionId, quote: &wire::Quote) -> wire::Released {
+        let groups = match quote.threshold {
+            None => vec![],
+            Some(_) => vec![wire::Group {
+                keys: vec![wire::Value::default(); quote.key_types.len()],
+            }],
+        };
+        let of_group: usize = quote.measures.iter().map(width).sum();
+        let cells = (quote.groups.len() + groups.len()) * of_group;
+        wire::Released {
+            region: region.to_string(),
+            cells: vec![0; cells + usize::from(quote.clipped_weight > 0)],
+            noise: quote.noise,
+            groups,
+            ..wire::Released::default()
+        }
     }
 
     /// The noise in a weighted sum of one group's cells.
@@ -486,7 +540,7 @@ pub(crate) mod tests {
                 question_hash: vec![],
                 cells: cells.to_vec(),
                 noise: Some(noise),
-                cost: None,
+                ..wire::Released::default()
             }
             .encode_to_vec(),
             quote,
@@ -508,6 +562,86 @@ pub(crate) mod tests {
         // Variance of Laplace in units of half a count: 2 (b/2)².
         let variance = |group| merged.noise(group, &[(0, 1.0)]).variance();
         assert_eq!([variance(0), variance(1), variance(2)], [8.0, 10.0, 2.0]);
+    }
+
+    /// The same reply from a region that releases keys above a threshold of 5 persons.
+    fn above_threshold(region: &str, keys: &[i64], cells: &[i64], scale: u64) -> Reply {
+        let mut reply = reply(region, keys, cells, scale);
+        let mut released = wire::Released::decode(reply.released.as_slice()).expect("bytes");
+        released.groups = std::mem::take(&mut reply.quote.groups);
+        reply.released = released.encode_to_vec();
+        reply.quote.threshold = Some(wire::Threshold {
+            measure: 0,
+            least: 10,
+            most_keys: 3,
+            delta_atto: 1_000,
+        });
+        reply
+    }
+
+    #[test]
+    fn a_key_that_a_region_did_not_release_adds_neither_persons_nor_noise() {
+        let replies = [
+            above_threshold("a", &[1, 2], &[10, 20], 4),
+            above_threshold("b", &[2, 3], &[200, 30], 2),
+            above_threshold("c", &[], &[], 8),
+        ];
+        let merged = Merged::new(&replies).expect("merged");
+        let keys: Vec<_> = merged.keys.iter().map(|key| key[0].clone()).collect();
+        assert_eq!(keys, [1, 2, 3].map(Value::Integer));
+        assert_eq!(merged.cells, [[5.0], [110.0], [15.0]]);
+        let variance = |group| merged.noise(group, &[(0, 1.0)]).variance();
+        assert_eq!([variance(0), variance(1), variance(2)], [8.0, 10.0, 2.0]);
+        assert_eq!(merged.draws().next().len(), 3);
+        let told: Vec<(f64, usize)> = merged
+            .thresholds
+            .iter()
+            .map(|region| (region.persons, region.keys))
+            .collect();
+        assert_eq!(told, [(5.0, 2), (5.0, 2), (5.0, 0)]);
+        // What the quotes promise can be worked with before any key is known.
+        let quotes = replies.map(|reply| (reply.region, reply.quote));
+        for (region, quote) in &quotes {
+            assert!(check_quote(region, quote, 1, 1).is_ok());
+        }
+        let made_up = Merged::rehearsal(&quotes).expect("rehearsal");
+        assert_eq!(made_up.keys, [[Value::Null]]);
+    }
+
+    #[test]
+    fn public_groups_and_keys_above_a_threshold_are_not_mixed() {
+        let (public, above) = (
+            reply("a", &[1], &[10], 4),
+            above_threshold("b", &[1], &[10], 4),
+        );
+        assert!(!agree(&public.quote, &above.quote));
+        assert!(Merged::new(&[public.clone(), above.clone()]).is_err());
+        let with = |reply: &Reply, change: &dyn Fn(&mut wire::Released)| {
+            let mut reply = reply.clone();
+            let mut released = wire::Released::decode(reply.released.as_slice()).expect("bytes");
+            change(&mut released);
+            reply.released = released.encode_to_vec();
+            Merged::new(&[reply])
+        };
+        let group = |keys: Vec<Value>| wire::Group {
+            keys: keys.iter().map(wire::Value::from).collect(),
+        };
+        let one = group(vec![Value::Integer(1)]);
+        assert!(with(&above, &|_| {}).is_ok());
+        assert!(with(&public, &|r| r.groups = vec![one.clone()]).is_err());
+        assert!(with(&above, &|r| r.groups.clear()).is_err());
+        assert!(with(&above, &|r| r.groups = vec![group(vec![])]).is_err());
+        let text = || group(vec![Value::Text("1".into())]);
+        assert!(with(&above, &|r| r.groups = vec![text()]).is_err());
+        let region: RegionId = "b".parse().expect("region");
+        let mut other = above.quote.clone();
+        other.groups = vec![one];
+        assert!(check_quote(&region, &other, 1, 1).is_err());
+        let mut other = above.quote;
+        if let Some(threshold) = &mut other.threshold {
+            threshold.measure = 1;
+        }
+        assert!(check_quote(&region, &other, 1, 1).is_err());
     }
 
     #[test]

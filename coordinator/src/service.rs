@@ -13,7 +13,7 @@ use skerry_proto::{Delta, Epsilon, ErrorCode, ProjectId, QueryId, Refusal, Regio
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
-    answer::{Answer, PrivacyRecord, RegionRecord, RegionsRecord, nano},
+    answer::{Answer, Caveats, PrivacyRecord, RegionRecord, RegionsRecord, nano},
     bounding,
     bounds::{FoundBound, Given},
     catalogue::Catalogue,
@@ -26,6 +26,7 @@ use crate::{
     question::{DEFAULT_PROJECT, Question},
     refuse::{above, or_above, refuse},
     regions::Region,
+    threshold,
     uncertainty::{self, Figure, Wishes},
 };
 
@@ -173,7 +174,10 @@ impl Coordinator {
         )?;
         let fields = planned.upper.schema().fields();
         let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-        let clipping = clipping::records(&planned.frontiers, &merged, &search.found);
+        let caveats = Caveats {
+            clipping: clipping::records(&planned.frontiers, &merged, &search.found),
+            thresholds: threshold::records(&merged),
+        };
         let paid: Vec<Vec<Reply>> = search
             .asked
             .into_iter()
@@ -192,7 +196,7 @@ impl Coordinator {
             missing: self.in_order(|id| asked.missing.contains_key(id)),
         };
         let id = terms.query_id;
-        Answer::new(&batch, &names, &figures, id, privacy, regions, clipping)
+        Answer::new(&batch, &names, &figures, id, privacy, regions, caveats)
             .map_err(|error| above(&error.into()))
     }
 
@@ -225,8 +229,16 @@ impl Coordinator {
             ..PrivacyRecord::default()
         };
         let id = terms.query_id.clone();
-        Answer::new(&batch, &names, &figures, id, privacy, regions, Vec::new())
-            .map_err(|error| above(&error.into()))
+        Answer::new(
+            &batch,
+            &names,
+            &figures,
+            id,
+            privacy,
+            regions,
+            Caveats::default(),
+        )
+        .map_err(|error| above(&error.into()))
     }
 
     fn in_order(&self, wanted: impl Fn(&RegionId) -> bool) -> Vec<RegionId> {

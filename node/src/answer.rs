@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use skerry_privacy::{
     analysis::{
-        Frame, Purpose, Quote, Range, Request,
+        Frame, Partition, Purpose, Quote, Range, Request,
         aggregate::{Finish, Statistic},
         measure::{Counted, Factor, Measure},
     },
-    mechanism::{Mechanism, Noise},
+    mechanism::{Mechanism, Noise, threshold::Threshold},
     policy::{Domain, Ownership, TablePolicy},
     question::{Pair, Spread},
 };
-use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, limit, wire};
+use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, Value, limit, wire};
 
 use crate::{
     ledger::{AllowanceStatus, BudgetStatus, LedgerError, Limit},
@@ -96,19 +96,36 @@ pub(crate) fn quote(
     wire::Quote {
         region: node.catalogue.region().to_string(),
         key_types: quote.key_types.iter().map(|key| data_type(*key)).collect(),
-        groups: quote
-            .groups
-            .iter()
-            .map(|group| wire::Group {
-                keys: group.iter().map(wire::Value::from).collect(),
-            })
-            .collect(),
+        groups: quote.groups().iter().map(|keys| group(keys)).collect(),
         measures: quote.measures.iter().map(measure).collect(),
         aggregates: quote.finishes.iter().map(aggregate).collect(),
         noise: Some(noise(&quote.noise)),
         cost: Some(cost(quote, request)),
         budget: Some(budget),
         clipped_weight: quote.clipped.unwrap_or(0),
+        threshold: quote.threshold().map(|of| threshold(quote, of)),
+    }
+}
+
+/// A group's message.
+pub(crate) fn group(keys: &[Value]) -> wire::Group {
+    wire::Group {
+        keys: keys.iter().map(wire::Value::from).collect(),
+    }
+}
+
+fn threshold(quote: &Quote, threshold: &Threshold) -> wire::Threshold {
+    let mut before = 0;
+    let measure = quote.measures.iter().position(|measure| {
+        let here = before == threshold.persons_cell();
+        before += measure.cells();
+        here
+    });
+    wire::Threshold {
+        measure: measure.unwrap_or_default() as u32,
+        least: threshold.least(),
+        most_keys: threshold.most_keys(),
+        delta_atto: threshold.delta().atto(),
     }
 }
 
@@ -209,13 +226,16 @@ pub(crate) fn noise(noise: &Noise) -> wire::Noise {
     }
 }
 
-/// The cost's message: Laplace noise needs no δ, even where one was offered.
+/// The cost's message: Laplace noise needs no δ, even where one was offered. Of groups above a
+/// threshold all of it is spent, by the noise and the threshold together.
 pub(crate) fn cost(quote: &Quote, request: &Request) -> wire::Cost {
     wire::Cost {
         epsilon_nano: request.epsilon.nano(),
-        delta_atto: match quote.noise.mechanism() {
-            Mechanism::DiscreteLaplace => 0,
-            Mechanism::DiscreteGaussian => request.delta.atto(),
+        delta_atto: match (&quote.partition, quote.noise.mechanism()) {
+            (Partition::Public(_), Mechanism::DiscreteLaplace) => 0,
+            (Partition::Public(_), Mechanism::DiscreteGaussian) | (Partition::Threshold(_), _) => {
+                request.delta.atto()
+            }
         },
     }
 }
@@ -235,15 +255,26 @@ pub(crate) fn budget(status: &BudgetStatus) -> wire::Budget {
 }
 
 /// The refusal of a question that doesn't fit in a budget.
-pub(crate) fn exhausted(limit: Limit, budget: &BudgetStatus, asked: Epsilon) -> Refusal {
+pub(crate) fn exhausted(limit: Limit, budget: &BudgetStatus, asked: &Request) -> Refusal {
     let (whose, status) = match limit {
         Limit::Project => ("the project", &budget.project),
         Limit::Total => ("all projects together", &budget.total),
     };
+    let epsilon = asked.epsilon;
     let left = status.epsilon_left_nano as f64 / Epsilon::UNIT as f64;
+    if asked.delta > Delta::ZERO && epsilon.nano() <= status.epsilon_left_nano {
+        return Refusal::new(
+            ErrorCode::BudgetExhausted,
+            format!(
+                "delta {} is asked, for which {whose} has not enough left",
+                asked.delta
+            ),
+            "ask with a smaller delta; half of a budget's delta is kept for keys without public values",
+        );
+    }
     Refusal::new(
         ErrorCode::BudgetExhausted,
-        format!("epsilon {asked} is asked, and {whose} has {left} left"),
+        format!("epsilon {epsilon} is asked, and {whose} has {left} left"),
         "ask with a smaller epsilon; a question that was answered before is free",
     )
 }

@@ -1,8 +1,13 @@
 //! Trusted. Runs a rebuilt plan and sums what each person contributes.
 //!
-//! Promise: each person's rows are handed to the bounded sum together, and checked to be: the rows
+//! Promise: what comes of it is an exact vector that goes into the mechanism, or, where keys aren't known
+//! beforehand, what the mechanism has released already: exact sums of keys are nowhere kept. each person's rows are handed to the bounded sum together, and checked to be: the rows
 //! arrive sorted by the unit, and an unsorted row stops the execution. Whatever fails is one error
 //! without a cause, since a cause can hang on the data.
+
+mod keyed;
+
+pub use keyed::NoisyKeys;
 
 use std::{num::NonZero, sync::Arc};
 
@@ -23,12 +28,16 @@ use datafusion::{
     prelude::SessionContext,
 };
 use futures::StreamExt as _;
-use skerry_privacy::{analysis::Quote, contribution::BoundedSum, question::Query};
+use skerry_privacy::{
+    analysis::{Partition, Quote},
+    contribution::BoundedSum,
+    question::Query,
+};
 use tokio::task::JoinSet;
 
 use crate::{
     catalogue::{Catalogue, Exchangeable},
-    plan::rebuild::{GROUP, Tables, UNIT, rebuild},
+    plan::rebuild::{GROUP, Tables, UNIT, amount_name, rebuild},
 };
 
 /// The execution failed. Why can hang on the data, so nothing more is said.
@@ -47,6 +56,15 @@ impl ExactVector {
     }
 }
 
+/// What came of an execution.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Of the groups that the quote names, before noise.
+    Exact(ExactVector),
+    /// Of keys that reached the threshold, after noise.
+    AboveThreshold(NoisyKeys),
+}
+
 /// Runs the plan that [`rebuild`] makes of a question.
 ///
 /// # Errors
@@ -56,11 +74,18 @@ pub async fn execute(
     quote: &Arc<Quote>,
     catalogue: &Catalogue,
     context: &SessionContext,
-) -> Result<ExactVector, ExecutionFailed> {
-    let sum = bounded_sum(query, quote, catalogue, context)
-        .await
-        .map_err(|_| ExecutionFailed)?;
-    Ok(ExactVector(sum.finish()))
+) -> Result<Outcome, ExecutionFailed> {
+    match &quote.partition {
+        Partition::Public(_) => bounded_sum(query, quote, catalogue, context)
+            .await
+            .map(|sum| Outcome::Exact(ExactVector(sum.finish()))),
+        Partition::Threshold(threshold) => {
+            keyed::keys_above(threshold, query, quote, catalogue, context)
+                .await
+                .map(Outcome::AboveThreshold)
+        }
+    }
+    .map_err(|_| ExecutionFailed)
 }
 
 async fn bounded_sum(
@@ -174,7 +199,7 @@ async fn sum_partition(
     let mut sum = empty_sum(&quote);
     let mut person = CurrentPerson::None;
     while let Some(batch) = rows.next().await {
-        add_batch(&batch?, &mut sum, &mut person)?;
+        add_batch(&batch?, quote.rows().measures.len(), &mut sum, &mut person)?;
         // A long run must not keep other questions waiting.
         tokio::task::yield_now().await;
     }
@@ -189,22 +214,76 @@ enum CurrentPerson {
     Text(String),
 }
 
-fn add_batch(
+/// What takes persons' rows, one person after the other.
+trait PersonSums {
+    /// A batch's groups.
+    type Groups<'a>;
+
+    /// Reads a batch's groups.
+    fn groups<'a>(&self, batch: &'a RecordBatch) -> EngineResult<Self::Groups<'a>>;
+
+    /// Ends the last person, if there is one, and begins this.
+    fn start_person(&mut self, person: &CurrentPerson);
+
+    /// Adds a row of the current person.
+    fn add_row(
+        &mut self,
+        groups: &Self::Groups<'_>,
+        row: usize,
+        amounts: impl Iterator<Item = Option<i64>>,
+    ) -> EngineResult<()>;
+}
+
+impl PersonSums for BoundedSum {
+    type Groups<'a> = &'a UInt32Array;
+
+    fn groups<'a>(&self, batch: &'a RecordBatch) -> EngineResult<Self::Groups<'a>> {
+        let groups = batch
+            .column_by_name(GROUP)
+            .and_then(|group| group.as_primitive_opt::<UInt32Type>());
+        match groups {
+            Some(groups) if groups.null_count() == 0 => Ok(groups),
+            Some(_) | None => internal_err!("a row belongs to no group"),
+        }
+    }
+
+    fn start_person(&mut self, _person: &CurrentPerson) {
+        self.finish_person();
+    }
+
+    fn add_row(
+        &mut self,
+        groups: &Self::Groups<'_>,
+        row: usize,
+        amounts: impl Iterator<Item = Option<i64>>,
+    ) -> EngineResult<()> {
+        match self.add(groups.value(row) as usize, amounts) {
+            Ok(()) => Ok(()),
+            Err(_) => internal_err!("a row is outside the groups"),
+        }
+    }
+}
+
+fn add_batch<S: PersonSums>(
     batch: &RecordBatch,
-    sum: &mut BoundedSum,
+    measures: usize,
+    sum: &mut S,
     person: &mut CurrentPerson,
 ) -> EngineResult<()> {
-    let (Some(unit), Some(group)) = (batch.column_by_name(UNIT), batch.column_by_name(GROUP))
-    else {
+    let Some(unit) = batch.column_by_name(UNIT) else {
         return internal_err!("the plan lacks its own columns");
     };
-    let groups: &UInt32Array = group.as_primitive::<UInt32Type>();
-    let amounts: Vec<_> = batch
-        .columns()
-        .iter()
-        .skip(2)
-        .map(|column| column.as_primitive::<Int64Type>())
-        .collect();
+    let groups = sum.groups(batch)?;
+    let mut amounts = Vec::with_capacity(measures);
+    for measure in 0..measures {
+        let amount = batch
+            .column_by_name(&amount_name(measure))
+            .and_then(|amount| amount.as_primitive_opt::<Int64Type>());
+        match amount {
+            Some(amount) => amounts.push(amount),
+            None => return internal_err!("the plan lacks its own columns"),
+        }
+    }
     let integer = unit.data_type().is_integer();
     let unit = compute::cast(
         unit,
@@ -214,8 +293,8 @@ fn add_batch(
             &ArrowType::Utf8
         },
     )?;
-    if unit.null_count() > 0 || groups.null_count() > 0 {
-        return internal_err!("a row belongs to nobody, or to no group");
+    if unit.null_count() > 0 {
+        return internal_err!("a row belongs to nobody");
     }
     let integers = unit.as_primitive_opt::<Int64Type>();
     let texts = unit.as_string_opt::<i32>();
@@ -236,15 +315,13 @@ fn add_batch(
             if next < *person {
                 return internal_err!("the rows are not sorted by the unit");
             }
-            sum.finish_person();
+            sum.start_person(&next);
             *person = next;
         }
         let of_row = amounts
             .iter()
             .map(|amounts| amounts.is_valid(row).then(|| amounts.value(row)));
-        if sum.add(groups.value(row) as usize, of_row).is_err() {
-            return internal_err!("a row is outside the groups");
-        }
+        sum.add_row(&groups, row, of_row)?;
     }
     Ok(())
 }

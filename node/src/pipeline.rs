@@ -23,7 +23,7 @@ use skerry_proto::{CONTRACT_VERSION, Delta, ErrorCode, ProjectId, QueryId, Refus
 
 use crate::{
     answer,
-    execute::{ExactVector, execute},
+    execute::{NoisyKeys, Outcome, execute},
     ledger::{self, Charge, Head, Reservation},
     node::Node,
     plan::{
@@ -63,12 +63,13 @@ pub struct Reserved {
     token: ledger::Reserved,
 }
 
-/// A question whose exact vector is there. It goes nowhere but into the mechanism.
+/// A question whose exact vector is there, which goes nowhere but into the mechanism; or of whose keys
+/// the mechanism has released those above the threshold.
 #[derive(Debug)]
 pub struct Executed {
     quoted: Quoted,
     token: ledger::Reserved,
-    vector: ExactVector,
+    outcome: Outcome,
 }
 
 /// An answer that is on disk and may leave.
@@ -150,7 +151,13 @@ impl Admitted {
         let asked = format!("{:?}", self.request);
         let request_hash = QuestionHash::of(&self.lowered.query, &[asked.as_bytes(), project]);
         // How the cells are to be read. Floats are told apart by `Debug`.
-        let bounds = format!("{:?} {:?} {:?}", quote.noise, quote.norm, quote.measures);
+        let bounds = match quote.threshold() {
+            None => format!("{:?} {:?} {:?}", quote.noise, quote.norm, quote.measures),
+            Some(threshold) => format!(
+                "{:?} {:?} {:?} {threshold:?}",
+                quote.noise, quote.norm, quote.measures
+            ),
+        };
         let layout_hash = QuestionHash::of(
             &self.lowered.query,
             &[
@@ -233,7 +240,7 @@ impl Quoted {
             project: self.project.clone(),
             question_hash: exact.finalize().into(),
             answer_key: *self.answer_key.as_bytes(),
-            loss: self.quote.noise.loss(),
+            loss: self.quote.loss(),
             epsilon_nano: self.request.epsilon.nano(),
             delta_atto: self.request.delta.atto(),
             fresh,
@@ -261,7 +268,7 @@ impl Quoted {
                 "leave the query id out, or choose a new one",
             )),
             Reservation::Exhausted { limit, budget } => {
-                Err(answer::exhausted(limit, &budget, self.request.epsilon))
+                Err(answer::exhausted(limit, &budget, &self.request))
             }
             // Final: a second draw would be a second release.
             Reservation::Lost => Err(failed()),
@@ -289,14 +296,14 @@ impl Reserved {
         );
         // That a run is longer than this constant tells of the data's volume, coarsely; the
         // README says so among what isn't protected.
-        let vector = tokio::time::timeout(LONGEST_RUN, run)
+        let outcome = tokio::time::timeout(LONGEST_RUN, run)
             .await
             .map_err(|_| failed())?
             .map_err(|_| failed())?;
         Ok(Executed {
             quoted,
             token,
-            vector,
+            outcome,
         })
     }
 }
@@ -310,20 +317,32 @@ impl Executed {
         let Self {
             quoted,
             token,
-            vector,
+            outcome,
         } = self;
         // Part of the vector may be from other files than the answer would be stored under.
         if !node.started_with.unchanged() {
             return Err(failed());
         }
         let noise = &quoted.quote.noise;
-        let cells = mechanism::release(noise, vector.cells()).map_err(|_| failed())?;
+        let (cells, groups, cut) = match outcome {
+            Outcome::Exact(vector) => {
+                let cells = mechanism::release(noise, vector.cells()).map_err(|_| failed())?;
+                (cells, vec![], false)
+            }
+            Outcome::AboveThreshold(NoisyKeys { keys, cut, clipped }) => {
+                let groups = keys.iter().map(|key| answer::group(&key.values)).collect();
+                let cells = keys.into_iter().flat_map(|key| key.cells);
+                (cells.chain(clipped).collect(), groups, cut)
+            }
+        };
         let bytes = wire::Released {
             region: node.catalogue.region().to_string(),
             question_hash: quoted.layout_hash.as_bytes().to_vec(),
             cells,
             noise: Some(answer::noise(noise)),
             cost: Some(answer::cost(&quoted.quote, &quoted.request)),
+            groups,
+            cut,
         }
         .encode_to_vec();
         let head = node

@@ -23,5 +23,8 @@ pub const REPEATED_PARTS: usize = 20_000;
 pub const VIEWS: usize = 64;
 /// Aggregates of one frontier.
 pub const AGGREGATES: usize = 64;
+/// Bytes of the keys of one release that are not known beforehand. A quarter of a message, so that
+/// their cells fit beside them.
+pub const KEY_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of one message, of either side. A vector of `CELLS` cells fits.
 pub const MESSAGE_BYTES: usize = 64 * 1024 * 1024;

@@ -137,6 +137,9 @@ pub fn privacy_lines(answer: &Answer) -> String {
             short(clipping.persons_high)
         ));
     }
+    for threshold in &record.thresholds {
+        text.push_str(&format!("threshold: {}\n", threshold.note));
+    }
     let privacy = &record.privacy;
     text.push_str(&format!(
         "query {} · ε {}, δ {} for a person in one region",

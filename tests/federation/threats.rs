@@ -442,10 +442,53 @@ fn a_group_of_each_patient_is_refused() {
 
 #[test]
 fn a_diagnosis_that_one_patient_has_is_no_group() {
-    refused(
+    let refusal = refused(
         "SELECT diagnosis, COUNT(*) AS n FROM episodes GROUP BY diagnosis",
         ErrorCode::NoPublicValues,
     );
+    assert!(refusal.hint.contains("OPTIONS(delta = "), "{refusal:?}");
+}
+
+/// With a delta the diagnoses of many are released, each by each region. The one that patient 42 alone has
+/// would be with a chance of at most 1e-6.
+#[test]
+fn a_diagnosis_that_one_patient_has_is_not_released() {
+    let answers = answered_at(
+        "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(delta = 1e-6)
+                diagnosis, COUNT(*) AS n, COUNT(DISTINCT patient_id) AS persons
+         FROM episodes GROUP BY diagnosis ORDER BY diagnosis",
+        20.0,
+    );
+    for answer in &answers {
+        assert_eq!(keys(&answer.rows, &["diagnosis"]), ["D0", "D1", "D2"]);
+        let sd = numbers(&answer.rows, "persons_sd");
+        for (persons, sd) in numbers(&answer.rows, "persons").into_iter().zip(sd) {
+            // 238 or 239 others in two regions, evenly.
+            assert!(
+                (persons - 80.0).abs() <= 12.0 * sd + 1.0,
+                "{persons} ± {sd}"
+            );
+        }
+        let threshold = &answer.record.thresholds[0];
+        assert_eq!(threshold.regions.len(), 2);
+        for region in &threshold.regions {
+            assert_eq!((region.keys, region.cut), (3, false));
+            assert!((2.0..20.0).contains(&region.persons), "{region:?}");
+        }
+        assert!(
+            threshold.note.contains("unknown, not zero"),
+            "{threshold:?}"
+        );
+    }
+    // What anyone may have is one key more of the tuple, and what it costs is told without asking.
+    let explained = answered(
+        "EXPLAIN PRIVACY SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(delta = 1e-6)
+                diagnosis, service, COUNT(*) AS n FROM episodes GROUP BY diagnosis, service",
+    );
+    for answer in &explained {
+        let notes = keys(&answer.rows, &["note"]);
+        assert!(notes[0].contains("persons or more are shown"), "{notes:?}");
+    }
 }
 
 #[test]

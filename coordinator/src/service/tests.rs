@@ -162,6 +162,7 @@ impl KnownCells {
             }),
             budget: Some(self.budget_now()),
             clipped_weight: 0,
+            threshold: None,
         }
     }
 
@@ -243,6 +244,7 @@ impl Node for std::sync::Arc<KnownCells> {
             cells,
             noise: quote.noise,
             cost: quote.cost,
+            ..wire::Released::default()
         };
         let reply = wire::ReleaseReply {
             released: released.encode_to_vec(),

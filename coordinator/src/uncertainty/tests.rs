@@ -67,7 +67,7 @@ fn reply(
         question_hash: vec![],
         cells,
         noise: Some(noise),
-        cost: None,
+        ..wire::Released::default()
     };
     let keyed = frontier.keys() > 0;
     Reply {
@@ -98,6 +98,7 @@ fn reply(
             cost: None,
             budget: None,
             clipped_weight: 0,
+            threshold: None,
         },
         released: released.encode_to_vec(),
         charged: true,

@@ -16,6 +16,10 @@
 //!
 //! Nothing here believes the analysis: with a wrong bound honest data are clipped, nothing more.
 
+mod keyed;
+
+pub use keyed::{KeyedSum, PartialSum, RankingSecret, clamped};
+
 use crate::analysis::{
     Quote, TOTAL_BINS, bins,
     measure::{Effect, Measure},
@@ -123,6 +127,53 @@ struct Slot {
     levels: Vec<usize>,
 }
 
+impl Slot {
+    /// Of each of these measures, and the cells of a group.
+    fn of(measures: &[Measure]) -> (Vec<Self>, usize) {
+        let mut width = 0;
+        let slots = measures
+            .iter()
+            .map(|measure| {
+                let slot = Self {
+                    start: width,
+                    effect: measure.effect(),
+                    once: measure.grid.units(1.0),
+                    levels: match measure.effect() {
+                        Effect::AddToBins => bins::levels(measure.leaves()),
+                        Effect::Once | Effect::Add | Effect::OnceAt => vec![measure.cells()],
+                    },
+                };
+                width += measure.cells();
+                slot
+            })
+            .collect();
+        (slots, width)
+    }
+
+    /// What a row with this amount does to its group's cells.
+    fn add(&self, group: &mut [i128], amount: i64) -> Result<(), OutsideGroups> {
+        let cells = &mut group[self.start..];
+        // 128 bits hold the sum of 2^64 rows, so it doesn't depend on their order.
+        match self.effect {
+            Effect::Once => cells[0] = i128::from(self.once),
+            Effect::Add => cells[0] += i128::from(amount),
+            Effect::OnceAt => {
+                *cell_at(cells, &self.levels, amount)? = i128::from(self.once);
+            }
+            Effect::AddToBins => {
+                let mut bin = amount;
+                let mut cells = cells;
+                for level in &self.levels {
+                    *cell_at(cells, std::slice::from_ref(level), bin)? += i128::from(self.once);
+                    cells = &mut cells[*level..];
+                    bin /= bins::BRANCHES as i64;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What becomes of a person's vector.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
@@ -153,28 +204,12 @@ pub struct BoundedSum {
 pub struct OutsideGroups;
 
 impl BoundedSum {
-    /// For the vector of a quote.
+    /// For the vector of a quote. One whose keys aren't known beforehand has no groups, and no row
+    /// can be added: [`KeyedSum`] is for those.
     #[must_use]
     pub fn new(quote: &Quote) -> Self {
         let rows = quote.rows();
-        let mut width = 0;
-        let slots = rows
-            .measures
-            .iter()
-            .map(|measure| {
-                let slot = Slot {
-                    start: width,
-                    effect: measure.effect(),
-                    once: measure.grid.units(1.0),
-                    levels: match measure.effect() {
-                        Effect::AddToBins => bins::levels(measure.leaves()),
-                        Effect::Once | Effect::Add | Effect::OnceAt => vec![measure.cells()],
-                    },
-                };
-                width += measure.cells();
-                slot
-            })
-            .collect();
+        let (slots, width) = Slot::of(rows.measures);
         let (ending, cells) = if quote.asks_totals() {
             let once = Measure::persons(None).grid.units(1.0);
             let norm = quote.norm;
@@ -185,7 +220,7 @@ impl BoundedSum {
             let last = usize::from(clipped.is_some());
             (
                 Ending::Clip { norm, clipped },
-                rows.groups.len() * width + last,
+                rows.groups().len() * width + last,
             )
         };
         Self {
@@ -195,7 +230,7 @@ impl BoundedSum {
             totals: vec![0; cells],
             touched: vec![],
             cells: vec![],
-            places: vec![0; rows.groups.len()],
+            places: vec![0; rows.groups().len()],
         }
     }
 
@@ -219,24 +254,7 @@ impl BoundedSum {
         let first = (*place as usize - 1) * width;
         for (slot, amount) in self.slots.iter().zip(amounts) {
             let Some(amount) = amount else { continue };
-            let cells = &mut self.cells[first + slot.start..];
-            // 128 bits hold the sum of 2^64 rows, so it doesn't depend on their order.
-            match slot.effect {
-                Effect::Once => cells[0] = i128::from(slot.once),
-                Effect::Add => cells[0] += i128::from(amount),
-                Effect::OnceAt => {
-                    *cell_at(cells, &slot.levels, amount)? = i128::from(slot.once);
-                }
-                Effect::AddToBins => {
-                    let mut bin = amount;
-                    let mut cells = cells;
-                    for level in &slot.levels {
-                        *cell_at(cells, std::slice::from_ref(level), bin)? += i128::from(slot.once);
-                        cells = &mut cells[*level..];
-                        bin /= bins::BRANCHES as i64;
-                    }
-                }
-            }
+            slot.add(&mut self.cells[first..first + width], amount)?;
         }
         Ok(())
     }
@@ -319,7 +337,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        analysis::measure::Counted,
+        analysis::{Partition, measure::Counted},
         mechanism::{Mechanism, Noise},
         question::Expression,
     };
@@ -329,9 +347,11 @@ mod tests {
     fn quote(measures: Vec<Measure>, groups: i64, norm: Norm, clipped: Option<u64>) -> Quote {
         Quote {
             key_types: vec![DataType::Integer],
-            groups: (0..groups)
-                .map(|group| vec![Value::Integer(group)])
-                .collect(),
+            partition: Partition::Public(
+                (0..groups)
+                    .map(|group| vec![Value::Integer(group)])
+                    .collect(),
+            ),
             measures,
             finishes: vec![],
             norm,
@@ -420,7 +440,7 @@ mod tests {
             .prop_map(|(norm, clipped, totals)| {
                 let answer = quote(measures(), 4, norm, clipped.filter(|_| !totals));
                 if totals {
-                    let totals = answer.of_totals();
+                    let totals = answer.of_totals().unwrap();
                     let sensitivity = totals.norm;
                     (totals, sensitivity)
                 } else {
@@ -505,7 +525,7 @@ mod tests {
     fn totals_count_each_person_once_by_power_of_two() {
         let rows = Measure::rows(None, 1 << 20);
         let answer = quote(vec![rows.clone()], 3, Norm::L1(1 << 33), None);
-        let totals = answer.of_totals();
+        let totals = answer.of_totals().unwrap();
         let mut sum = BoundedSum::new(&totals);
         let unit = rows.grid.units(1.0);
         // 1, 5 and 5 rows, in several groups; one person has none.

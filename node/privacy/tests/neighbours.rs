@@ -22,7 +22,8 @@ use faults::{BREAKING, Fault, HARMLESS};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use skerry_privacy::{
     analysis::{Frame, Purpose, Quote, Range, Request, Wording, measure::Measure, quote},
-    contribution::{BoundedSum, Norm},
+    contribution::{BoundedSum, KeyedSum, Norm, PartialSum, RankingSecret},
+    key::Key,
     mechanism::Mechanism,
     policy::{ColumnPolicy, Domain, Ownership, Policy, TablePolicy},
     question::{
@@ -327,7 +328,7 @@ fn vector(query: &Query, quote: &Quote, data: &Data) -> Vec<i64> {
     for members in of_persons.values() {
         for row in members {
             let key: Row = query.keys.iter().map(|key| key.evaluate(row)).collect();
-            if let Some(group) = laid.groups.iter().position(|group| *group == key) {
+            if let Some(group) = laid.groups().iter().position(|group| *group == key) {
                 let amounts = laid.measures.iter().map(|measure| amount(measure, row));
                 sum.add(group, amounts).unwrap();
             }
@@ -335,6 +336,31 @@ fn vector(query: &Query, quote: &Quote, data: &Data) -> Vec<i64> {
         sum.finish_person();
     }
     sum.finish()
+}
+
+/// Sums of keys that aren't known beforehand, and the cell of clipped persons.
+fn key_sums(
+    query: &Query,
+    quote: &Quote,
+    data: &Data,
+    secret: &RankingSecret,
+) -> (BTreeMap<Key, Vec<i128>>, i128) {
+    let mut of_persons: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+    for (id, row) in rows(&query.input, data) {
+        of_persons.entry(id).or_default().push(row);
+    }
+    let mut sum = KeyedSum::new(quote, secret.clone()).unwrap();
+    for (id, members) in &of_persons {
+        sum.start_person(&id.to_be_bytes());
+        for row in members {
+            let key: Row = query.keys.iter().map(|key| key.evaluate(row)).collect();
+            let amounts = quote.measures.iter().map(|measure| amount(measure, row));
+            sum.add(&Key::of(&key), amounts).unwrap();
+        }
+    }
+    sum.finish_person();
+    let sums: Vec<PartialSum> = sum.take();
+    (sums.into_iter().collect(), sum.clipped())
 }
 
 fn amount(measure: &Measure, row: &[Value]) -> Option<i64> {
@@ -854,6 +880,67 @@ proptest! {
         prop_assert!(is_covered(&quote, &vectors, Fault::covered(None, &quote)), "{vectors:?}");
     }
 
+    /// Keys without public values: what one person moves is within the sensitivity over all keys, the keys
+    /// that the person alone has are no more than the threshold is for, and none of them has more
+    /// than one person's units.
+    #[test]
+    fn keys_of_one_person_alone_are_few_and_hold_one_person(
+        query in any_query(false), data in any_data(), who in 1i64..5, max_rows in 1u64..6,
+        request in any_request(), alone in any::<bool>(),
+    ) {
+        let mut query = query;
+        if alone {
+            query.keys = vec![Expression::Column(2)];
+        } else {
+            query.keys.push(Expression::Column(2));
+        }
+        let ask = |request: &Request| quote(&query, &Wording::default(), &policy(max_rows), request);
+        let quote = match ask(&request) {
+            Ok(quote) if quote.threshold().is_some() => quote,
+            Ok(_) => return Err(TestCaseError::reject("public")),
+            Err(refusal) => {
+                if refusal.code == skerry_proto::ErrorCode::NoPublicValues {
+                    prop_assert_eq!(request.delta, Delta::ZERO);
+                }
+                return Err(TestCaseError::reject("refused"));
+            }
+        };
+        let threshold = *quote.threshold().unwrap();
+        // δ is no more than was asked, and all of the threshold's part is charged as such.
+        let gaussian = quote.noise.mechanism() == Mechanism::DiscreteGaussian;
+        let whole = if gaussian { request.delta.atto() / 2 } else { request.delta.atto() };
+        prop_assert_eq!(threshold.delta().atto(), whole);
+        prop_assert_eq!(quote.loss().threshold_delta_atto(), whole);
+        if let Some(most) = request.max_groups {
+            prop_assert!(threshold.most_keys() <= most);
+        }
+        let secret = RankingSecret::fresh().unwrap();
+        let (with, with_clipped) = key_sums(&query, &quote, &data, &secret);
+        let (without, without_clipped) =
+            key_sums(&query, &quote, &without(&data, who), &secret);
+        let mut moved = vec![with_clipped - without_clipped];
+        let (mut own_keys, once) = (0, i128::from(threshold.once()));
+        for (key, cells) in &with {
+            match without.get(key) {
+                Some(others) => moved.extend(cells.iter().zip(others).map(|(a, b)| a - b)),
+                None => {
+                    own_keys += 1;
+                    prop_assert!(cells[threshold.persons_cell()] <= once);
+                    moved.extend(cells);
+                }
+            }
+        }
+        prop_assert!(without.keys().all(|key| with.contains_key(key)));
+        prop_assert!(own_keys <= threshold.most_keys());
+        let moved = moved.into_iter().map(i128::unsigned_abs);
+        let limit = u128::from(quote.noise.sensitivity());
+        if gaussian {
+            prop_assert!(moved.map(|cell| cell * cell).sum::<u128>() <= limit * limit);
+        } else {
+            prop_assert!(moved.sum::<u128>() <= limit);
+        }
+    }
+
     /// For data that keep every declaration nobody is clipped, and no row is in no group: the
     /// claimed norm is wide enough, and so is the image of the keys.
     #[test]
@@ -886,7 +973,7 @@ proptest! {
         // Every row of honest data is in a group.
         for (_, row) in rows(&query.input, &data) {
             let key: Row = query.keys.iter().map(|key| key.evaluate(&row)).collect();
-            prop_assert!(quote.groups.contains(&key), "{key:?} is no group");
+            prop_assert!(quote.groups().contains(&key), "{key:?} is no group");
         }
         let mut unbounded = quote.clone();
         unbounded.norm = Norm::L1(1 << 61);

@@ -34,8 +34,9 @@
 //! The shares are fixed beforehand. Giving all of δ to whichever order turns out best would not be
 //! covered by this: then Σ δᵢ would be δ times the number of orders.
 //!
-//! *Thresholds.* A release whose shape hangs on data (keys above a threshold) is within δₜ in
-//! total variation of one with the stated loss; those δₜ add up (union bound), in the half of δ that is kept for them.
+//! *Thresholds.* A release whose shape hangs on data (keys above a threshold) shows with a chance of at most δₜ
+//! a key that one person alone has, and given that it doesn't it is distributed as one with the stated loss. Those δₜ add up, both
+//! ways between neighbours (proof in `mechanism/threshold.rs`), in the half of δ that is kept for them.
 //!
 //! *Stopping and restarting with another allowance.* The sums are facts that never shrink. If owners change the
 //! allowance, steps 1 and 2 hold for the new one from the first question that it admits, over everything ever answered,

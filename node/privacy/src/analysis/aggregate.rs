@@ -77,6 +77,11 @@ pub(super) struct Measures<'a> {
 }
 
 impl Measures<'_> {
+    /// The count of persons, whether an aggregate needs it or not.
+    pub fn persons(&mut self) -> usize {
+        self.add(Measure::persons(None))
+    }
+
     /// Adds what an aggregate needs. `written` is how the statement has it.
     pub fn of(&mut self, aggregate: &Aggregate, written: &str) -> Result<Finish, Refusal> {
         let finish = |statistic, measures, data_type| Finish {

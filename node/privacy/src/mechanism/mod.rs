@@ -1,4 +1,5 @@
-//! The noise: which one, how much, what it costs, and adding it. The only calls of OpenDP.
+//! The noise: which one, how much, what it costs, and adding it, with or without a threshold. The only
+//! calls of OpenDP.
 //!
 //! A release is a vector of integer cells to each of which independent noise is added. Its privacy
 //! rests on one fact, which the caller must keep: adding or removing all rows of one person moves
@@ -9,6 +10,7 @@ mod calibration;
 mod sampling;
 #[cfg(test)]
 mod tests;
+pub mod threshold;
 
 use skerry_proto::{Delta, Epsilon};
 
@@ -44,6 +46,9 @@ pub enum MechanismError {
     /// No noise, or more than fits: too small an epsilon for such a sensitivity.
     #[error("a noise scale is from 1 to {MAX_SCALE} cell units")]
     Scale,
+    /// No δ, or one so small that the threshold is out of reach.
+    #[error("a threshold on persons needs a delta that is not too small")]
+    Threshold,
     /// The library's own privacy map says more than the loss that would be charged.
     #[error("the noise does not keep its claim")]
     Claim,

@@ -265,7 +265,10 @@ async fn cells(node: &Node, question: &wire::Question) -> Option<Vec<i64>> {
         &node.catalogue,
         &node.engine,
     );
-    Some(run.await.expect("the question failed").cells().to_vec())
+    match run.await.expect("the question failed") {
+        Outcome::Exact(vector) => Some(vector.cells().to_vec()),
+        Outcome::AboveThreshold(_) => panic!("the groups are public"),
+    }
 }
 
 const FROM: &[&str] = &[

@@ -22,7 +22,7 @@ use datafusion::{
     prelude::{col, lit},
 };
 use skerry_privacy::{
-    analysis::Quote,
+    analysis::{PartitionOf, Quote},
     policy::{ColumnPolicy, Domain, Ownership, Policy},
     question::{Expression, JoinKind, PersonFunction, Query, Relation},
 };
@@ -36,6 +36,16 @@ pub const UNIT: &str = "unit";
 /// Name of the output column with the group's position.
 pub const GROUP: &str = "group";
 
+/// Name of the output column with the key at this position, where groups aren't known beforehand.
+pub fn key_name(position: usize) -> String {
+    format!("key{position}")
+}
+
+/// Name of the output column with the amount of the measure at this position.
+pub fn amount_name(position: usize) -> String {
+    format!("amount{position}")
+}
+
 /// Where a table's rows are.
 pub trait Tables {
     /// The table of that name.
@@ -43,7 +53,8 @@ pub trait Tables {
 }
 
 /// The plan of a question's rows: the unit, the group's position, and an amount for each measure.
-/// Rows outside all groups are not there.
+/// Rows outside all groups are not there. Where groups aren't known beforehand the row's keys are in
+/// the position's place.
 ///
 /// # Errors
 /// If the engine refuses a part, which is a fault of this code or of the files.
@@ -71,17 +82,31 @@ pub fn rebuild(
             .collect()
     };
     let rows = quote.rows();
-    let group = row::group(rows.groups, rows.key_types, expressions(&query.keys)?)?;
-    let mut columns = vec![col(&unit).alias(UNIT), group.alias(GROUP)];
+    let keys = expressions(&query.keys)?;
+    let mut columns = vec![col(&unit).alias(UNIT)];
+    let grouped = match rows.partition {
+        PartitionOf::Public(groups) => {
+            columns.push(row::group(groups, rows.key_types, keys)?.alias(GROUP));
+            true
+        }
+        PartitionOf::Threshold(_) => {
+            for (index, key) in row::keys(rows.key_types, keys)?.into_iter().enumerate() {
+                columns.push(key.alias(key_name(index)));
+            }
+            false
+        }
+    };
     for (index, measure) in rows.measures.iter().enumerate() {
         let arguments = measure.arguments().into_iter().cloned().collect::<Vec<_>>();
         let amount = amount::amount(measure, index, expressions(&arguments)?)?;
-        columns.push(amount.alias(format!("amount{index}")));
+        columns.push(amount.alias(amount_name(index)));
     }
-    LogicalPlanBuilder::from(input.plan)
-        .project(columns)?
-        .filter(col(GROUP).is_not_null())?
-        .build()
+    let plan = LogicalPlanBuilder::from(input.plan).project(columns)?;
+    if grouped {
+        plan.filter(col(GROUP).is_not_null())?.build()
+    } else {
+        plan.build()
+    }
 }
 
 /// A rebuilt relation: its plan, the column of the unit, and the columns that the question counts.

@@ -41,6 +41,18 @@ pub(super) fn group(
     Ok(ScalarUDF::from(function).call(typed))
 }
 
+/// The keys of a row, in their own types: where groups aren't known beforehand.
+pub(super) fn keys(key_types: &[DataType], keys: Vec<Expr>) -> EngineResult<Vec<Expr>> {
+    if keys.len() != key_types.len() {
+        return Err(plan_datafusion_err!("a key lacks its type"));
+    }
+    Ok(keys
+        .into_iter()
+        .zip(key_types)
+        .map(|(key, data_type)| total_cast(key, *data_type))
+        .collect())
+}
+
 /// Position of a value among the values that a key has in the groups.
 #[derive(Debug)]
 pub(super) struct KeyCodes {
