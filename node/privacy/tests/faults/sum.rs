@@ -84,7 +84,7 @@ fn key(query: &Query, row: &Row) -> Row {
 }
 
 fn groups(query: &Query, quote: &Quote, data: &Data) -> Vec<Row> {
-    let all = quote.rows().groups;
+    let all = quote.rows().groups();
     let mut named: Vec<Row> = vec![];
     if matches!(
         data.fault,
@@ -206,7 +206,8 @@ impl Sum<'_> {
             }
             (Some(Fault::ClipEachGroup), _) => cells
                 .chunks_mut(self.width.max(1))
-                .fold(false, |changed, group| norm.clip(group) || changed),
+                .map(|group| norm.clip(group))
+                .fold(false, std::ops::BitOr::bitor),
             (Some(Fault::ClipOtherNorm), Norm::L1(limit)) => Norm::L2(limit).clip(&mut cells),
             (Some(Fault::WrappedNorm), Norm::L2(limit)) => {
                 let squares = cells
