@@ -107,6 +107,7 @@ files! {
     semi_joins: "semi_joins.slt";
     statistics: "statistics.slt";
     text: "text.slt";
+    threshold: "threshold.slt";
     unions: "unions.slt";
 }
 

@@ -567,20 +567,12 @@ fn too_much_at_once_is_refused_and_all_live_on() {
 
 #[test]
 fn an_epsilon_that_is_none_is_refused() {
-    for epsilon in ["0", "-1", "1e-320", "1e308"] {
+    for epsilon in ["0", "-1", "1e-320", "1e308", "NaN", "Infinity"] {
         refused(
             &format!(
                 "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = {epsilon}) COUNT(*) AS n FROM patients"
             ),
             ErrorCode::InvalidParameter,
-        );
-    }
-    for epsilon in ["NaN", "Infinity"] {
-        refused(
-            &format!(
-                "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = {epsilon}) COUNT(*) AS n FROM patients"
-            ),
-            ErrorCode::Syntax,
         );
     }
 }

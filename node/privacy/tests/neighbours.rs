@@ -880,6 +880,12 @@ proptest! {
         prop_assert!(is_covered(&quote, &vectors, Fault::covered(None, &quote)), "{vectors:?}");
     }
 
+}
+
+proptest! {
+    // Most questions are refused, or have public keys.
+    #![proptest_config(ProptestConfig { max_global_rejects: 20_000, ..cases(400) })]
+
     /// Keys without public values: what one person moves is within the sensitivity over all keys, the keys
     /// that the person alone has are no more than the threshold is for, and none of them has more
     /// than one person's units.

@@ -553,8 +553,8 @@ async fn refusals_name_the_part() {
             ErrorCode::Unsupported,
         ),
         (
-            "SELECT COUNT(DISTINCT mdvis) FROM visits",
-            ErrorCode::Unsupported,
+            "SELECT COUNT(DISTINCT meddol) FROM visits",
+            ErrorCode::NoPublicValues,
         ),
         (
             "SELECT COUNT(*) FROM visits WHERE random() > 0.5",
