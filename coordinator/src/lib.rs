@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod accuracy;
 pub mod answer;
 pub mod client;
 pub mod config;

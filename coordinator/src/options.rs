@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::{
 };
 use skerry_proto::{Delta, Epsilon, ErrorCode, Refusal, nearest::nearest};
 
-use crate::refuse::refuse;
+use crate::{accuracy::Accuracy, refuse::refuse};
 
 /// Bytes of one statement.
 const SQL_BYTES: usize = 128 * 1024;
@@ -20,7 +20,7 @@ const OPERATORS: usize = 500;
 /// Open parentheses at one place.
 const DEPTH: usize = 48;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "epsilon",
     "delta",
     "max_groups_contributed",
@@ -29,6 +29,7 @@ const NAMES: [&str; 8] = [
     "bounds",
     "uncertainty",
     "clamp",
+    "accuracy",
 ];
 
 /// Whose bounds on a person's contribution hold, where the researcher gives none.
@@ -66,6 +67,8 @@ pub(crate) struct Statement {
     pub total: Option<bool>,
     /// `clamp = …`
     pub clamp: Option<bool>,
+    /// `accuracy = …`
+    pub accuracy: Option<Accuracy>,
 }
 
 /// Takes our words off a statement.
@@ -278,6 +281,12 @@ fn set(into: &mut Statement, name: &str, value: &str) -> Result<(), Refusal> {
             into.total.replace(total).is_some()
         }
         "clamp" => into.clamp.replace(flag()?).is_some(),
+        "accuracy" => {
+            let accuracy: Accuracy = value
+                .parse()
+                .map_err(|error| bad(format!("`{value}`: {error}")))?;
+            into.accuracy.replace(accuracy).is_some()
+        }
         "privacy_unit_column" => {
             return refuse(
                 ErrorCode::InvalidParameter,
@@ -404,6 +413,10 @@ mod tests {
             (
                 "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(uncertainty = 'all') 1",
                 "'noise' or 'total'",
+            ),
+            (
+                "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(accuracy = 'good') 1",
+                "'±5% of 2000'",
             ),
             ("SELECT 'open", "Unterminated"),
         ] {

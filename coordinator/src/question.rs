@@ -3,7 +3,10 @@
 use skerry_proto::{Delta, Epsilon, ErrorCode, ProjectId, QueryId, Refusal, nearest::nearest};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
-use crate::refuse::refuse;
+use crate::{
+    accuracy::{Accuracy, AccuracyError},
+    refuse::refuse,
+};
 
 const EPSILON: &str = "skerry-epsilon";
 const DELTA: &str = "skerry-delta";
@@ -12,9 +15,11 @@ const QUERY_ID: &str = "skerry-query-id";
 const FRESH: &str = "skerry-fresh";
 const ALLOW_MISSING: &str = "skerry-allow-missing";
 const EXPLAIN: &str = "skerry-explain";
-const NAMES: [&str; 7] = [
+const ACCURACY: &str = "skerry-accuracy";
+const NAMES: [&str; 8] = [
     EPSILON,
     DELTA,
+    ACCURACY,
     PROJECT,
     QUERY_ID,
     FRESH,
@@ -35,6 +40,8 @@ pub struct Question {
     pub epsilon: Option<Epsilon>,
     /// δ of the whole statement.
     pub delta: Option<Delta>,
+    /// In place of ε: the least that is this accurate is spent, and at most `epsilon`.
+    pub accuracy: Option<Accuracy>,
     /// Whose budget.
     pub project: Option<ProjectId>,
     /// One id, one answer.
@@ -68,6 +75,7 @@ impl Question {
         let flag = |set: bool| set.then(|| "true".to_owned());
         add(EPSILON, self.epsilon.map(|e| e.to_string()));
         add(DELTA, self.delta.map(|d| d.to_string()));
+        add(ACCURACY, self.accuracy.map(|a| a.to_string()));
         add(PROJECT, self.project.as_ref().map(ToString::to_string));
         add(QUERY_ID, self.query_id.as_ref().map(ToString::to_string));
         add(FRESH, flag(self.fresh));
@@ -121,6 +129,12 @@ impl Question {
                 let delta = Delta::try_from(real()?).map_err(|e| bad(e.to_string()))?;
                 self.delta = Some(delta);
             }
+            ACCURACY => {
+                let accuracy = value
+                    .parse()
+                    .map_err(|e: AccuracyError| bad(e.to_string()))?;
+                self.accuracy = Some(accuracy);
+            }
             PROJECT => self.project = Some(value.parse().map_err(|e| bad(format!("{e}")))?),
             QUERY_ID => self.query_id = Some(value.parse().map_err(|e| bad(format!("{e}")))?),
             FRESH => self.fresh = flag()?,
@@ -151,6 +165,7 @@ mod tests {
             sql: "SELECT 1".into(),
             epsilon: Epsilon::try_from(0.3).ok(),
             delta: Delta::try_from(1e-7).ok(),
+            accuracy: "±5% of 2000".parse().ok(),
             project: "p".parse().ok(),
             query_id: "q-1".parse().ok(),
             fresh: true,
@@ -174,6 +189,7 @@ mod tests {
             ("skerry-epsilon", "0"),
             ("skerry-epsilon", "NaN"),
             ("skerry-delta", "1"),
+            ("skerry-accuracy", "very"),
             ("skerry-project", "../x"),
             ("skerry-fresh", "maybe"),
             ("skerry-epsilom", "1"),

@@ -13,6 +13,7 @@ use skerry_proto::{Delta, Epsilon, ErrorCode, ProjectId, QueryId, Refusal, Regio
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
+    accuracy::{Sought, Wanted, sought},
     answer::{Answer, Caveats, PrivacyRecord, RegionRecord, RegionsRecord, nano},
     bounding,
     bounds::{FoundBound, Given},
@@ -81,6 +82,7 @@ impl Coordinator {
         let explain = statement.explain || question.explain;
         let terms = terms(question, &statement, deadline)?;
         let wishes = wishes(&statement);
+        let wanted = Wanted::of(question, &statement)?;
         let known = self.known().await?;
         let planned = known.planner.plan(&statement.sql).await?;
         if planned.frontiers.is_empty() && !explain {
@@ -97,18 +99,44 @@ impl Coordinator {
         }
         let quoted = dispatch::quote(&self.regions, &planned.frontiers, &terms).await?;
         self.rehearse(&known, &planned, &quoted, wishes).await?;
-        if explain {
-            return self.explained(&planned, &quoted, &terms);
-        }
-        if quoted.frontiers.iter().any(|(_, quotes)| quotes.is_empty()) {
+        let nobody = quoted.frontiers.iter().any(|(_, quotes)| quotes.is_empty());
+        if nobody && (!explain || wanted.is_some()) {
             return Err(dispatch::told_missing(&quoted.missing, &terms, false));
         }
+        let sought = match wanted {
+            Some(wanted) if !planned.frontiers.is_empty() => {
+                sought(&self.regions, &planned, terms, wanted, explain).await?
+            }
+            _ => Sought::given(terms, quoted),
+        };
+        if explain {
+            return match sought.beyond {
+                Some(beyond) => Err(beyond),
+                None => self.explained(&planned, &sought.quoted, &sought.terms),
+            };
+        }
+        let Sought {
+            terms,
+            quoted,
+            looked,
+            beyond,
+        } = sought;
         let bounded = bounding::bound(&self.regions, &planned.frontiers, quoted, &terms).await?;
-        let asked = dispatch::release(&self.regions, bounded.quoted, &terms).await?;
-        let search = Search {
+        let asked = dispatch::release(&self.regions, bounded.quoted, &terms).await;
+        let asked = asked.map_err(|refusal| match beyond {
+            Some(beyond) if refusal.code == ErrorCode::BudgetExhausted => beyond,
+            _ => refusal,
+        })?;
+        let mut search = Search {
             found: bounded.found,
             asked: bounded.searched,
+            ..Search::default()
         };
+        if let Some(looked) = looked {
+            search.epsilon = looked.epsilon;
+            search.delta = looked.delta;
+            search.asked.extend(looked.asked);
+        }
         self.compute(&known, &planned, terms, asked, search, wishes)
             .await
     }
@@ -178,13 +206,17 @@ impl Coordinator {
             clipping: clipping::records(&planned.frontiers, &merged, &search.found),
             thresholds: threshold::records(&merged),
         };
+        let spent = (
+            terms.epsilon.to_f64() + search.epsilon,
+            terms.delta.to_f64() + search.delta,
+        );
         let paid: Vec<Vec<Reply>> = search
             .asked
             .into_iter()
             .flat_map(|asked| asked.replies)
             .chain(asked.replies.iter().cloned())
             .collect();
-        let privacy = self.privacy(&terms, &paid);
+        let privacy = self.privacy(spent, &paid);
         let regions = RegionsRecord {
             answered: self.in_order(|id| {
                 asked
@@ -249,7 +281,7 @@ impl Coordinator {
             .collect()
     }
 
-    fn privacy(&self, terms: &Terms, replies: &[Vec<Reply>]) -> PrivacyRecord {
+    fn privacy(&self, spent: (f64, f64), replies: &[Vec<Reply>]) -> PrivacyRecord {
         let mut regions = Map::new();
         for region in &self.regions {
             let of_region: Vec<&Reply> = replies
@@ -267,7 +299,7 @@ impl Coordinator {
         let (epsilon, delta) = if regions.is_empty() {
             (0.0, 0.0)
         } else {
-            (terms.epsilon.to_f64(), terms.delta.to_f64())
+            spent
         };
         let k = f64::from(self.regions_per_person);
         PrivacyRecord {
@@ -379,8 +411,12 @@ impl Coordinator {
 struct Search {
     /// For each frontier, for each of its measures.
     found: Vec<Option<Vec<FoundBound>>>,
-    /// What it released.
+    /// What it released, and what the look at figures' sizes did.
     asked: Vec<Asked>,
+    /// ε of that look, which is not a part of the statement's own.
+    epsilon: f64,
+    /// δ of it.
+    delta: f64,
 }
 
 impl Asked {

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Read as _};
 
 use clap::Args;
-use skerry_coordinator::question::Question;
+use skerry_coordinator::{accuracy::AccuracyError, question::Question};
 use skerry_proto::{Delta, Epsilon, ErrorCode, ParameterError, ProjectId, QueryId, Refusal};
 
 use super::{block_on, connection::Connection};
@@ -26,6 +26,11 @@ pub struct Arguments {
     /// SQL says]
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
     delta: Option<String>,
+    /// In place of an epsilon, the half of the 95 % interval that every count and sum of the answer
+    /// may have at most: `±25`, `±5% of 2000`, or `±5%`, for which first a small part of the budget
+    /// tells how large the figures are. The least epsilon that does is spent, and --epsilon at most
+    #[arg(long, value_name = "A", allow_hyphen_values = true)]
+    accuracy: Option<String>,
     /// Say what it would cost, how precise it would be, and ask nothing; free
     #[arg(long)]
     explain: bool,
@@ -61,6 +66,19 @@ pub fn run(arguments: Arguments) -> Result<(), Refusal> {
             .delta
             .as_deref()
             .map(|text| parameter(text, ParameterError::Delta, Delta::try_from))
+            .transpose()?,
+        accuracy: arguments
+            .accuracy
+            .as_deref()
+            .map(|text| {
+                text.parse().map_err(|error: AccuracyError| {
+                    Refusal::new(
+                        ErrorCode::InvalidParameter,
+                        format!("`{text}`: {error}"),
+                        "",
+                    )
+                })
+            })
             .transpose()?,
         query_id: arguments
             .query_id

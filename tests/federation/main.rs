@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod accuracy;
 mod budget;
 mod certificates;
 mod command_line;

@@ -1,12 +1,17 @@
 //! Whole statements over nodes that know their cells and add real noise, in one process.
 
+mod accuracy;
+
 use std::sync::{
     Mutex as Lock,
     atomic::{AtomicBool, Ordering},
 };
 
 use async_trait::async_trait;
-use datafusion::arrow::{array::AsArray as _, datatypes::Int64Type};
+use datafusion::arrow::{
+    array::AsArray as _,
+    datatypes::{Float64Type, Int64Type},
+};
 use datafusion_proto::protobuf::{
     LogicalPlanNode, logical_expr_node::ExprType, logical_plan_node::LogicalPlanType,
 };
@@ -34,6 +39,10 @@ pub(crate) struct KnownCells {
     pub high: f64,
     pub answered: Lock<BTreeMap<String, wire::ReleaseReply>>,
     pub charged: Lock<u64>,
+    /// Of the project, and of all projects.
+    pub budget: Lock<u64>,
+    /// Visits at each site.
+    pub rows: Lock<f64>,
 }
 
 pub(crate) const STEP: f64 = 1.0 / 65_536.0;
@@ -48,6 +57,8 @@ impl KnownCells {
             high: 10.0,
             answered: Lock::default(),
             charged: Lock::default(),
+            budget: Lock::new(10_000_000_000),
+            rows: Lock::new(10_000.0),
         }
     }
 
@@ -151,11 +162,7 @@ impl KnownCells {
                 ),
             ],
             aggregates,
-            noise: Some(wire::Noise {
-                mechanism: wire::Mechanism::DiscreteLaplace.into(),
-                scale: (5e9 / STEP / question.epsilon_nano as f64) as u64,
-                sensitivity: (5.0 / STEP) as u64,
-            }),
+            noise: Some(noise(question)),
             cost: Some(wire::Cost {
                 epsilon_nano: question.epsilon_nano,
                 delta_atto: 0,
@@ -168,16 +175,34 @@ impl KnownCells {
 
     fn budget_now(&self) -> wire::Budget {
         let spent = *self.charged.lock().expect("lock");
+        let budget = *self.budget.lock().expect("lock");
         let allowance = wire::Allowance {
-            epsilon_nano: 10_000_000_000,
+            epsilon_nano: budget,
             delta_atto: 0,
             epsilon_spent_nano: spent,
-            epsilon_left_nano: 10_000_000_000 - spent,
+            epsilon_left_nano: budget - spent,
         };
         wire::Budget {
             project: Some(allowance),
             total: Some(allowance),
         }
+    }
+}
+
+/// Laplace noise, or with a δ Gaussian noise: ε = ρ + √(2 ln(1/δ)) √(2ρ), with ρ = s²/2σ².
+fn noise(question: &wire::Question) -> wire::Noise {
+    let epsilon = question.epsilon_nano as f64 / 1e9;
+    let (mechanism, scale) = if question.delta_atto == 0 {
+        (wire::Mechanism::DiscreteLaplace, 1.0 / epsilon)
+    } else {
+        let log = 2.0 * (Delta::UNIT as f64 / question.delta_atto as f64).ln();
+        let scale = 1.0 / ((log + 2.0 * epsilon).sqrt() - log.sqrt());
+        (wire::Mechanism::DiscreteGaussian, scale)
+    };
+    wire::Noise {
+        mechanism: mechanism.into(),
+        scale: (5.0 * scale / STEP) as u64,
+        sensitivity: (5.0 / STEP) as u64,
     }
 }
 
@@ -215,7 +240,9 @@ impl Node for std::sync::Arc<KnownCells> {
             });
         }
         let question = request.question.expect("question");
-        if *self.charged.lock().expect("lock") + question.epsilon_nano > 10_000_000_000 {
+        if *self.charged.lock().expect("lock") + question.epsilon_nano
+            > *self.budget.lock().expect("lock")
+        {
             return refuse(ErrorCode::BudgetExhausted, "nothing left", "");
         }
         let quote = self.quote_now(&question);
@@ -224,7 +251,7 @@ impl Node for std::sync::Arc<KnownCells> {
             scale: noise.scale as f64,
         };
         let mut rng = ChaCha8Rng::from_os_rng();
-        let rows = 10_000.0;
+        let rows = *self.rows.lock().expect("lock");
         let mean = 5.0 - quote.measures[1].factors[0].centre;
         let per_group = if quote.groups.len() == self.sites.len() {
             1.0
@@ -282,6 +309,11 @@ fn two() -> [Arc<KnownCells>; 2] {
         Arc::new(KnownCells::new("north", &[1, 2])),
         Arc::new(KnownCells::new("south", &[2, 3])),
     ]
+}
+
+fn real(answer: &Answer, name: &str) -> Vec<Option<f64>> {
+    let column = answer.rows.column_by_name(name).expect(name);
+    column.as_primitive::<Float64Type>().iter().collect()
 }
 
 fn whole(answer: &Answer, name: &str) -> Vec<i64> {
