@@ -13,6 +13,7 @@ mod caller;
 mod canonical;
 mod catalogue;
 mod clipping;
+mod consistency;
 mod dispatch;
 mod explain;
 mod federated_table;

@@ -17,6 +17,10 @@ use crate::{
     tree,
 };
 
+mod parts;
+
+pub(crate) use parts::RegionPart;
+
 /// What one region answered to one question.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
@@ -86,9 +90,12 @@ pub(crate) fn starts(measures: &[wire::Measure]) -> Vec<usize> {
     starts
 }
 
-/// One region's noise.
+/// One region's part.
 #[derive(Debug, Clone)]
 struct Part {
+    region: RegionId,
+    /// Its own groups × cells, in the measures' units.
+    cells: Vec<Vec<f64>>,
     /// Of each cell of a group, in its measure's unit.
     noise: Vec<Noise>,
     /// Where each merged group is in this region's vector.
@@ -372,6 +379,7 @@ impl Merged {
                 .iter()
                 .map(|measure| merged.measures[*measure].step));
             let mut position = vec![None; merged.keys.len()];
+            let mut own = Vec::with_capacity(groups.len());
             for (row, key) in groups.into_iter().enumerate() {
                 let at = *index.entry(key).or_insert_with_key(|key| {
                     merged.keys.push(key.clone());
@@ -383,13 +391,18 @@ impl Merged {
                 if position[at].replace(row).is_some() {
                     return Err(bad(region, "a group twice"));
                 }
+                let mut of_row = Vec::with_capacity(width);
                 for (index, step) in steps.clone().enumerate() {
                     let cell = released.cells[row * width + index];
+                    of_row.push(cell as f64 * step);
                     merged.cells[at][index] += cell as f64 * step;
                     whole[at][index] += i128::from(cell);
                 }
+                own.push(of_row);
             }
             merged.parts.push(Part {
+                region: region.clone(),
+                cells: own,
                 noise: steps.map(|step| noise.times(step)).collect(),
                 position,
                 groups: of_region,
@@ -477,24 +490,16 @@ pub(crate) struct Draws<'a> {
 }
 
 impl Draws<'_> {
-    /// The next draw: keys × cells, in the measures' units.
-    pub fn next(&mut self) -> Vec<Vec<f64>> {
-        let mut cells = self.merged.cells.clone();
-        for (part, stream) in self.merged.parts.iter().zip(&mut self.streams) {
-            // In the order of the region's own vector, whatever other regions have.
-            let noises: Vec<Vec<f64>> = (0..part.groups)
-                .map(|_| part.noise.iter().map(|noise| noise.draw(stream)).collect())
-                .collect();
-            for (row, position) in cells.iter_mut().zip(&part.position) {
-                if let Some(position) = position {
-                    for (cell, noise) in row.iter_mut().zip(&noises[*position]) {
-                        // The truth is what was released less the noise.
-                        *cell -= noise;
-                    }
-                }
-            }
-        }
-        cells
+    /// The next draw of all noise: by region's part, in the order of the region's own vector,
+    /// whatever other regions have.
+    pub fn noises(&mut self) -> Vec<Vec<Vec<f64>>> {
+        let parts = self.merged.parts.iter().zip(&mut self.streams);
+        parts
+            .map(|(part, stream)| {
+                let mut cells = || part.noise.iter().map(|noise| noise.draw(stream)).collect();
+                (0..part.groups).map(|_| cells()).collect()
+            })
+            .collect()
     }
 }
 
@@ -592,7 +597,7 @@ pub(crate) mod tests {
         assert_eq!(merged.cells, [[5.0], [110.0], [15.0]]);
         let variance = |group| merged.noise(group, &[(0, 1.0)]).variance();
         assert_eq!([variance(0), variance(1), variance(2)], [8.0, 10.0, 2.0]);
-        assert_eq!(merged.draws().next().len(), 3);
+        assert_eq!(merged.less(&merged.draws().noises()).len(), 3);
         let told: Vec<(f64, usize)> = merged
             .thresholds
             .iter()
@@ -650,7 +655,9 @@ pub(crate) mod tests {
             Merged::new(&[reply("a", &[1], &[10], 4), reply("b", &[1], &[30], 2)]).expect("merged");
         let take = |n: usize| {
             let mut draws = merged.draws();
-            (0..n).map(|_| draws.next()[0][0]).collect::<Vec<f64>>()
+            (0..n)
+                .map(|_| merged.less(&draws.noises())[0][0])
+                .collect::<Vec<f64>>()
         };
         let draws = take(100_000);
         let n = draws.len() as f64;

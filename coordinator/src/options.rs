@@ -20,7 +20,7 @@ const OPERATORS: usize = 500;
 /// Open parentheses at one place.
 const DEPTH: usize = 48;
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "epsilon",
     "delta",
     "max_groups_contributed",
@@ -29,6 +29,7 @@ const NAMES: [&str; 9] = [
     "bounds",
     "uncertainty",
     "clamp",
+    "consistent",
     "accuracy",
 ];
 
@@ -67,6 +68,8 @@ pub(crate) struct Statement {
     pub total: Option<bool>,
     /// `clamp = …`
     pub clamp: Option<bool>,
+    /// `consistent = …`
+    pub consistent: Option<bool>,
     /// `accuracy = …`
     pub accuracy: Option<Accuracy>,
 }
@@ -281,6 +284,7 @@ fn set(into: &mut Statement, name: &str, value: &str) -> Result<(), Refusal> {
             into.total.replace(total).is_some()
         }
         "clamp" => into.clamp.replace(flag()?).is_some(),
+        "consistent" => into.consistent.replace(flag()?).is_some(),
         "accuracy" => {
             let accuracy: Accuracy = value
                 .parse()

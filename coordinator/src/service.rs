@@ -18,7 +18,7 @@ use crate::{
     bounding,
     bounds::{FoundBound, Given},
     catalogue::Catalogue,
-    clipping,
+    clipping, consistency,
     dispatch::{self, Asked, Terms},
     explain,
     merge::{Merged, Reply},
@@ -82,6 +82,10 @@ impl Coordinator {
         let explain = statement.explain || question.explain;
         let terms = terms(question, &statement, deadline)?;
         let wishes = wishes(&statement);
+        let terms = match wishes.consistent {
+            true => consistency::unclipped(terms)?,
+            false => terms,
+        };
         let wanted = Wanted::of(question, &statement)?;
         let known = self.known().await?;
         let planned = known.planner.plan(&statement.sql).await?;
@@ -438,6 +442,7 @@ fn wishes(statement: &options::Statement) -> Wishes {
     Wishes {
         total: statement.total.unwrap_or_default(),
         clamp: statement.clamp.unwrap_or_default(),
+        consistent: statement.consistent.unwrap_or_default(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! whatever the statement does with the figures. What comes out where the answer has a number
 //! is how that number could have been.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::{
@@ -10,7 +10,7 @@ use datafusion::{
         compute::concat_batches,
         datatypes::{DataType, Field, Schema},
     },
-    common::{Column, DataFusionError, Result},
+    common::{Column, DataFusionError, Result, plan_err},
     datasource::{MemTable, provider_as_source},
     execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Projection, TableSource},
@@ -18,6 +18,7 @@ use datafusion::{
 };
 
 use crate::{
+    consistency::Consistency,
     finish::{self, DRAW, Wide, column},
     frontier::{Frontier, Released},
     merge::Merged,
@@ -73,13 +74,19 @@ pub(crate) async fn answer(
     let state = &started(state);
     let own = upper.schema().fields().len();
     let possible = presented::possible(upper, frontiers, merged);
+    let (consistency, merged) = consistent(frontiers, merged, wishes);
+    let releases = Releases {
+        frontiers,
+        merged: &merged,
+        consistency: &consistency,
+    };
     let (upper, companions) = asked_for(upper, wishes)?;
-    let upper = resolve(state, upper, frontiers, merged, MOST_DRAWS).await?;
+    let upper = resolve(state, upper, releases, MOST_DRAWS).await?;
     let Noisy {
         mut batch,
         mut figures,
         ..
-    } = found(state, &upper, frontiers, merged, own, MOST_DRAWS).await?;
+    } = found(state, &upper, releases, own, MOST_DRAWS).await?;
     for (at, companions) in companions.iter().enumerate() {
         if let Some(companions) = companions {
             let part = |column: &Column| -> Result<&ArrayRef> {
@@ -122,6 +129,27 @@ pub(crate) async fn answer(
     Ok((batch, figures))
 }
 
+/// What the figures are made of, and how what was released adds up where that was asked for.
+#[derive(Clone, Copy)]
+struct Releases<'a> {
+    frontiers: &'a [Frontier],
+    merged: &'a [Merged],
+    consistency: &'a Consistency,
+}
+
+/// The releases as they are, or made to add up.
+fn consistent<'a>(
+    frontiers: &[Frontier],
+    merged: &'a [Merged],
+    wishes: Wishes,
+) -> (Consistency, Cow<'a, [Merged]>) {
+    if wishes.consistent {
+        Consistency::of(frontiers, merged)
+    } else {
+        (Consistency::default(), Cow::Borrowed(merged))
+    }
+}
+
 /// The plan made total, with what was asked for beyond its own columns.
 fn asked_for(
     upper: &LogicalPlan,
@@ -146,14 +174,13 @@ struct Noisy {
 async fn found(
     state: &SessionState,
     upper: &LogicalPlan,
-    frontiers: &[Frontier],
-    merged: &[Merged],
+    releases: Releases<'_>,
     width: usize,
     most_draws: usize,
 ) -> Result<Noisy> {
-    let taint = taint::taint(upper, frontiers);
-    let plain = taint::plain(upper, frontiers);
-    let (batch, rows) = released_rows(state, upper, frontiers, merged).await?;
+    let taint = taint::taint(upper, releases.frontiers);
+    let plain = taint::plain(upper, releases.frontiers);
+    let (batch, rows) = released_rows(state, upper, releases).await?;
 
     let noisy = taint.columns.iter().take(width);
     let mut figures: Vec<Figure> = noisy.map(|noisy| Figure::alone(*noisy)).collect();
@@ -164,16 +191,16 @@ async fn found(
         if !figures[at].noisy || !number || is_limit(upper, at) {
             continue;
         }
-        let exact = exact(merged, &plain[at], &rows);
+        let exact = exact(releases, &plain[at], &rows);
         match exact {
             Some(intervals) => figures[at].intervals = Some(intervals),
             None => drawn.push(at),
         }
     }
     if !drawn.is_empty() && !rows.identities.is_empty() {
-        let draws = Draws::within(most_draws, merged);
+        let draws = Draws::within(most_draws, releases.merged);
         let samples = Samples::new(&rows.identities, drawn.len());
-        let found = match draw(state, upper, frontiers, merged, &drawn, draws, samples).await {
+        let found = match draw(state, upper, releases, &drawn, draws, samples).await {
             Ok(found) => found,
             Err(error) => {
                 // The answer stands; that its intervals are not known is said by NULLs.
@@ -203,9 +230,11 @@ struct Rows {
 async fn released_rows(
     state: &SessionState,
     upper: &LogicalPlan,
-    frontiers: &[Frontier],
-    merged: &[Merged],
+    releases: Releases<'_>,
 ) -> Result<(RecordBatch, Rows)> {
+    let Releases {
+        frontiers, merged, ..
+    } = releases;
     let tables = frontiers
         .iter()
         .zip(merged)
@@ -253,10 +282,13 @@ async fn run(state: &SessionState, exprs: Vec<Expr>, plan: LogicalPlan) -> Resul
 }
 
 /// Exact intervals of plain figures; nothing when the column is not made of such alone.
-fn exact(merged: &[Merged], figures: &[Plain], rows: &Rows) -> Option<Intervals> {
+fn exact(releases: Releases<'_>, figures: &[Plain], rows: &Rows) -> Option<Intervals> {
     let mut sources = Vec::new();
     for figure in figures {
-        let merged = merged.get(figure.frontier)?;
+        if releases.consistency.moves(figure.frontier) {
+            return None;
+        }
+        let merged = releases.merged.get(figure.frontier)?;
         let aggregate = merged.aggregates.get(figure.aggregate)?;
         let weights = finish::weights(aggregate, &merged.measures)?;
         sources.push((merged, weights, rows.origins.get(&figure.place)?));
@@ -345,16 +377,28 @@ pub(crate) async fn rehearse(
     wishes: Wishes,
 ) -> Result<()> {
     let state = &started(state);
+    let (consistency, merged) = consistent(frontiers, merged, wishes);
+    if wishes.consistent && consistency.is_empty() {
+        return plan_err!(
+            "nothing in this statement adds up to something else in it, so nothing can be made \
+             consistent: ask a table with its margins, as GROUP BY ROLLUP(region, municipality)"
+        );
+    }
+    let releases = Releases {
+        frontiers,
+        merged: &merged,
+        consistency: &consistency,
+    };
     let (upper, _) = asked_for(upper, wishes)?;
-    let upper = resolve(state, upper, frontiers, merged, 2).await?;
+    let upper = resolve(state, upper, releases, 2).await?;
     let noisy = taint::taint(&upper, frontiers).columns;
-    let (batch, rows) = released_rows(state, &upper, frontiers, merged).await?;
+    let (batch, rows) = released_rows(state, &upper, releases).await?;
     let drawn: Vec<usize> = (0..noisy.len())
         .filter(|at| noisy[*at] && batch.column(*at).data_type().is_numeric())
         .collect();
     let samples = Samples::new(&rows.identities, drawn.len());
-    let draws = Draws::within(2, merged);
-    draw(state, &upper, frontiers, merged, &drawn, draws, samples).await?;
+    let draws = Draws::within(2, &merged);
+    draw(state, &upper, releases, &drawn, draws, samples).await?;
     Ok(())
 }
 
@@ -362,26 +406,36 @@ pub(crate) async fn rehearse(
 async fn draw(
     state: &SessionState,
     upper: &LogicalPlan,
-    frontiers: &[Frontier],
-    merged: &[Merged],
+    releases: Releases<'_>,
     wanted: &[usize],
     draws: Draws,
     mut samples: Samples,
 ) -> Result<Vec<Intervals>> {
     let Draws { draws, at_once } = draws;
+    let Releases {
+        frontiers,
+        merged,
+        consistency,
+    } = releases;
     let mut streams: Vec<_> = merged.iter().map(Merged::draws).collect();
     let mut done = 0;
     while done < draws {
         let now = at_once.min(draws - done);
         let numbers: Vec<i64> = (0..now as i64).collect();
+        let mut drawn: Vec<Vec<(i64, Vec<Vec<f64>>)>> = vec![Vec::new(); merged.len()];
+        for number in &numbers {
+            // All releases of one draw together: what adds up does so across them.
+            let mut noises: Vec<_> = streams.iter_mut().map(|stream| stream.noises()).collect();
+            consistency.apply(&mut noises);
+            for ((drawn, merged), noises) in drawn.iter_mut().zip(merged).zip(&noises) {
+                drawn.push((*number, merged.less(noises)));
+            }
+        }
         let tables = frontiers
             .iter()
             .zip(merged)
-            .zip(&mut streams)
-            .map(|((frontier, merged), stream)| {
-                let cells: Vec<_> = numbers.iter().map(|n| (*n, stream.next())).collect();
-                finish::table(frontier, merged, &cells)
-            })
+            .zip(&drawn)
+            .map(|((frontier, merged), cells)| finish::table(frontier, merged, cells))
             .collect::<Result<Vec<_>>>()?;
         let leaves = Cells {
             merged,

@@ -12,6 +12,7 @@ mod accuracy;
 mod budget;
 mod certificates;
 mod command_line;
+mod consistent;
 mod coverage;
 mod crash;
 mod doctor;

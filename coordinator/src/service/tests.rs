@@ -1,6 +1,7 @@
 //! Whole statements over nodes that know their cells and add real noise, in one process.
 
 mod accuracy;
+mod consistent;
 
 use std::sync::{
     Mutex as Lock,

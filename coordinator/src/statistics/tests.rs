@@ -334,7 +334,11 @@ async fn clamping_is_a_choice_and_is_told() {
                FROM visits GROUP BY site ORDER BY site";
     let ask = async |clamp: bool| {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let wishes = Wishes { clamp, total: true };
+        let wishes = Wishes {
+            clamp,
+            total: true,
+            ..Wishes::default()
+        };
         wished(
             &planner,
             sql,

@@ -29,6 +29,8 @@ pub(crate) struct Wishes {
     pub total: bool,
     /// `clamp = true`: counts from 0, shares within 0 to 1.
     pub clamp: bool,
+    /// `consistent = true`: parts add up to wholes.
+    pub consistent: bool,
 }
 
 /// What chance does to a statistic, and both chance and noise. One entry per row.

@@ -21,12 +21,8 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, Projection, expr_rewriter::NamePreserver},
 };
 
-use super::{Noisy, found};
-use crate::{
-    frontier::Frontier,
-    merge::Merged,
-    statistics::{Aspect, Known, look_ups, marked},
-};
+use super::{Noisy, Releases, found};
+use crate::statistics::{Aspect, Known, look_ups, marked};
 
 /// Marks of one statement.
 const MOST: usize = 64;
@@ -72,8 +68,7 @@ fn uncast(expr: &Expr) -> &Expr {
 pub(super) async fn resolve(
     state: &SessionState,
     mut plan: LogicalPlan,
-    frontiers: &[Frontier],
-    merged: &[Merged],
+    releases: Releases<'_>,
     most_draws: usize,
 ) -> Result<LogicalPlan> {
     for _ in 0..MOST {
@@ -91,7 +86,7 @@ pub(super) async fn resolve(
             .map(|(at, expr)| uncast(expr).clone().alias(format!("of{at}")))
             .collect();
         let part = LogicalPlan::Projection(Projection::try_new(exprs, (*input).clone().into())?);
-        let known = noise(state, &part, frontiers, merged, most_draws).await?;
+        let known = noise(state, &part, releases, most_draws).await?;
         let found: Vec<_> = of
             .into_iter()
             .zip(known.into_iter().map(look_ups))
@@ -139,8 +134,7 @@ fn replaced(
 async fn noise(
     state: &SessionState,
     part: &LogicalPlan,
-    frontiers: &[Frontier],
-    merged: &[Merged],
+    releases: Releases<'_>,
     most_draws: usize,
 ) -> Result<Vec<Known>> {
     let Noisy {
@@ -150,8 +144,7 @@ async fn noise(
     } = found(
         state,
         part,
-        frontiers,
-        merged,
+        releases,
         part.schema().fields().len(),
         most_draws,
     )
