@@ -14,7 +14,7 @@ use skerry_proto::{DataType, ErrorCode, Refusal, Value, limit};
 
 use super::{
     interval::{Interval, number},
-    shape::Shape,
+    shape::{Shape, ill_typed, refused},
 };
 use crate::{
     policy::{ColumnPolicy, Domain},
@@ -387,7 +387,7 @@ impl Images {
     /// so that the public columns follow from the same atoms as the keys.
     ///
     /// # Errors
-    /// If the public side's keys are ill-typed.
+    /// If a pair of keys is ill-typed.
     pub fn join_public(
         &mut self,
         private: &Shape,
@@ -396,6 +396,13 @@ impl Images {
         on: &[(Expression, Expression)],
         kind: JoinKind,
     ) -> Result<PublicMatches, Refusal> {
+        for (of_private, of_public) in on {
+            let left = of_private.data_type(&private.types()).map_err(ill_typed)?;
+            let right = of_public.data_type(&public.types()).map_err(ill_typed)?;
+            if left != right {
+                return Err(refused("a join of two types"));
+            }
+        }
         let mut by_key: HashMap<Vec<Value>, Vec<&Vec<Value>>> = HashMap::new();
         for row in rows {
             let key: Vec<Value> = on.iter().map(|(_, key)| key.evaluate(row)).collect();

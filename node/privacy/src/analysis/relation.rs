@@ -450,3 +450,69 @@ fn of_rows(
         unit: false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::policy::ColumnPolicy;
+
+    /// What an ill-typed key would be charged for and then fail on.
+    #[test]
+    fn keys_of_a_join_with_a_public_table_are_typed() {
+        let column = |name: &str, data_type| ColumnPolicy {
+            name: name.into(),
+            data_type,
+            domain: Domain::Unknown,
+            nulls: true,
+        };
+        let private = TablePolicy {
+            ownership: Ownership::Private {
+                unit: "unit".into(),
+                max_rows_per_unit: 2,
+            },
+            columns: vec![
+                column("unit", DataType::Integer),
+                column("place", DataType::Text),
+            ],
+        };
+        let public = TablePolicy {
+            ownership: Ownership::Public {
+                rows: vec![vec![Value::Text("a".into()), Value::Integer(1)]],
+            },
+            columns: vec![
+                column("place", DataType::Text),
+                column("size", DataType::Integer),
+            ],
+        };
+        let policy = Policy {
+            tables: BTreeMap::from([("visits".into(), private), ("places".into(), public)]),
+            ..Policy::default()
+        };
+        let table = |table: &str, columns: [&str; 2]| {
+            Box::new(Relation::Table {
+                table: table.into(),
+                columns: columns.map(str::to_owned).to_vec(),
+            })
+        };
+        let is_priced = |private_key, public_key| {
+            let joined = Relation::JoinPublic {
+                kind: JoinKind::Inner,
+                private: table("visits", ["unit", "place"]),
+                public: table("places", ["place", "size"]),
+                on: vec![(private_key, public_key)],
+                condition: None,
+            };
+            shape(&joined, &policy, &mut Images::default()).is_ok()
+        };
+        let place = || Expression::Column(1);
+        let of_places = Expression::Column;
+        assert!(is_priced(place(), of_places(0)));
+        assert!(!is_priced(place(), of_places(1)), "two types");
+        assert!(!is_priced(place(), of_places(2)), "no column");
+        let known = Expression::IsNull(Box::new(place()));
+        let not = |column| Expression::Not(Box::new(of_places(column)));
+        assert!(!is_priced(known, not(0)), "NOT of a text");
+    }
+}
