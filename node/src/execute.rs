@@ -5,8 +5,10 @@
 //! arrive sorted by the unit, and an unsorted row stops the execution. Whatever fails is one error
 //! without a cause, since a cause can hang on the data.
 
+mod conditions;
 mod keyed;
 
+pub(crate) use conditions::rules;
 pub use keyed::NoisyKeys;
 
 use std::{num::NonZero, sync::Arc};

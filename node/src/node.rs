@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use datafusion::{
     execution::{
+        SessionStateBuilder,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::FairSpillPool,
         runtime_env::RuntimeEnvBuilder,
@@ -18,6 +19,7 @@ use crate::{
     config::{AllowanceConfig, NodeConfig},
     data_files::StartedWith,
     data_version::DataVersion,
+    execute,
     ledger::{Ledger, LedgerError},
 };
 
@@ -141,5 +143,11 @@ fn engine(config: &NodeConfig) -> Result<SessionContext, StartError> {
     // A hash join holds one side in memory and fails where that is too much: a failure that hangs
     // on the data. Sorts spill.
     session.options_mut().optimizer.prefer_hash_join = false;
-    Ok(SessionContext::new_with_config_rt(session, runtime))
+    let state = SessionStateBuilder::new()
+        .with_config(session)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rules(execute::rules())
+        .build();
+    Ok(SessionContext::new_with_state(state))
 }
