@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Run by default, in `cargo test`.
-const SECONDS: u64 = 1;
+const SECONDS: u64 = 5;
 
 /// What is fuzzed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
