@@ -44,6 +44,8 @@ pub(crate) struct Terms {
     pub fresh: bool,
     /// An answer without some regions is wanted.
     pub allow_missing: bool,
+    /// Nothing will be released: what regions refuse is told of, one by one.
+    pub explaining: bool,
     /// When waiting ends.
     pub deadline: Instant,
 }
@@ -245,6 +247,12 @@ pub(crate) async fn one_quote(
             Err(refusal) => refusals.push((&region.id, refusal)),
         }
     }
+    if terms.explaining && !quotes.is_empty() {
+        for (region, refusal) in refusals {
+            missing.insert(region.clone(), refusal);
+        }
+        return Ok(quotes);
+    }
     let alike = quotes.is_empty() && refusals.windows(2).all(|pair| pair[0].1 == pair[1].1);
     match refusals.into_iter().next() {
         None => Ok(quotes),
@@ -413,6 +421,7 @@ mod tests {
             query_id: id.parse().expect("id"),
             fresh: false,
             allow_missing: false,
+            explaining: false,
             deadline: Instant::now(),
         }
     }

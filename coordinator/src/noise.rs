@@ -73,6 +73,12 @@ impl Sum {
         }
     }
 
+    /// Adds another sum, independent of this one; a difference has the same noise.
+    pub fn merge(&mut self, other: &Self) {
+        self.laplace.extend(&other.laplace);
+        self.gaussian_variance += other.gaussian_variance;
+    }
+
     /// Variances add.
     pub fn variance(&self) -> f64 {
         self.gaussian_variance + self.laplace.iter().map(|b| 2.0 * b * b).sum::<f64>()

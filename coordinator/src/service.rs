@@ -28,8 +28,10 @@ use crate::{
     refuse::{above, or_above, refuse},
     regions::Region,
     threshold,
-    uncertainty::{self, Figure, Wishes},
+    uncertainty::{self, Wishes},
 };
+
+mod explained;
 
 /// How long a catalogue is believed before the nodes are asked again.
 const CATALOGUE_AGE: Duration = Duration::from_secs(5);
@@ -116,7 +118,11 @@ impl Coordinator {
         if explain {
             return match sought.beyond {
                 Some(beyond) => Err(beyond),
-                None => self.explained(&planned, &sought.quoted, &sought.terms),
+                None => {
+                    let Sought { terms, quoted, .. } = sought;
+                    self.explained(&known, &planned, quoted, &terms, wishes)
+                        .await
+                }
             };
         }
         let Sought {
@@ -154,11 +160,7 @@ impl Coordinator {
         quoted: &dispatch::Quoted,
         wishes: Wishes,
     ) -> Result<(), Refusal> {
-        let merged = quoted
-            .frontiers
-            .iter()
-            .map(|(_, quotes)| Merged::rehearsal(quotes))
-            .collect::<Result<Vec<_>, _>>()?;
+        let merged = rehearsed(quoted)?;
         if merged.iter().any(|merged| merged.aggregates.is_empty()) {
             return Ok(());
         }
@@ -234,47 +236,6 @@ impl Coordinator {
         let id = terms.query_id;
         Answer::new(&batch, &names, &figures, id, privacy, regions, caveats)
             .map_err(|error| above(&error.into()))
-    }
-
-    fn explained(
-        &self,
-        planned: &Planned,
-        quoted: &dispatch::Quoted,
-        terms: &Terms,
-    ) -> Result<Answer, Refusal> {
-        let batch = explain::explain(&planned.frontiers, quoted).map_err(|e| above(&e.into()))?;
-        let names: Vec<String> = batch
-            .schema()
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect();
-        let figures: Vec<Figure> = names.iter().map(|_| Figure::alone(false)).collect();
-        let quoting = |id: &RegionId| {
-            quoted
-                .frontiers
-                .iter()
-                .any(|(_, quotes)| quotes.iter().any(|(region, _)| region == id))
-        };
-        let regions = RegionsRecord {
-            answered: self.in_order(quoting),
-            missing: self.in_order(|id| quoted.missing.contains_key(id)),
-        };
-        let privacy = PrivacyRecord {
-            regions_per_person: self.regions_per_person,
-            ..PrivacyRecord::default()
-        };
-        let id = terms.query_id.clone();
-        Answer::new(
-            &batch,
-            &names,
-            &figures,
-            id,
-            privacy,
-            regions,
-            Caveats::default(),
-        )
-        .map_err(|error| above(&error.into()))
     }
 
     fn in_order(&self, wanted: impl Fn(&RegionId) -> bool) -> Vec<RegionId> {
@@ -433,6 +394,12 @@ impl Asked {
     }
 }
 
+/// Releases of made-up figures, as quoted.
+fn rehearsed(quoted: &dispatch::Quoted) -> Result<Vec<Merged>, Refusal> {
+    let quotes = quoted.frontiers.iter().map(|(_, quotes)| quotes);
+    quotes.map(|quotes| Merged::rehearsal(quotes)).collect()
+}
+
 fn closing() -> Refusal {
     Refusal::new(ErrorCode::Unavailable, "the coordinator is stopping", "")
 }
@@ -496,6 +463,7 @@ fn terms(
         query_id,
         fresh: question.fresh,
         allow_missing: question.allow_missing,
+        explaining: statement.explain || question.explain,
         deadline,
     })
 }

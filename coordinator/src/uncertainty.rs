@@ -463,9 +463,11 @@ fn numbered(numbers: Vec<i64>) -> Result<Arc<dyn TableSource>> {
     )?)))
 }
 
+mod expected;
 mod presented;
 mod resolve;
 
+pub(crate) use expected::{Expected, expected};
 pub(crate) use presented::{Clamped, Total, Wishes};
 use resolve::resolve;
 

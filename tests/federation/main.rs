@@ -17,6 +17,7 @@ mod coverage;
 mod crash;
 mod doctor;
 mod documents;
+mod explain;
 mod hostile_plans;
 mod ingest;
 mod name_codec;
