@@ -12,8 +12,8 @@
 //! rewritten by whoever owns the machine. For that the head leaves with every answer: who keeps heads can
 //! hold them against the ledger.
 //!
-//! After a failed write nothing is released until a restart: whether the entry is on disk is then
-//! unknown, and opening finds out. See `decisions/0001-ledger.md`.
+//! One thread writes, and commits together what waits together. After a failed write nothing is released
+//! until a restart: whether the entry is on disk is then unknown, and opening finds out. See `decisions/0001-ledger.md`.
 
 mod entry;
 mod error;
@@ -22,12 +22,16 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod witness;
+mod writer;
 
 use std::{
-    collections::HashSet,
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        mpsc::{self, Sender},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -38,8 +42,9 @@ pub use entry::Head;
 pub use error::LedgerError;
 
 use state::State;
-use store::Store;
+use store::{Spent, Store};
 use witness::Witness;
+use writer::{Core, Done, Job, Work};
 
 /// What a question is known by, and what it costs.
 #[derive(Debug, Clone)]
@@ -117,40 +122,66 @@ pub enum Reservation {
     InProgress,
 }
 
-/// The right to answer one question, once: made by [`Ledger::reserve`] after the debit is on disk, used
-/// up by [`Ledger::record`]. Dropped, the debit stays and the answer is lost.
-#[derive(Debug)]
-pub struct Reserved {
-    shared: Arc<Shared>,
+/// What an answer is stored under.
+#[derive(Debug, Clone)]
+struct Token {
     query_id: QueryId,
     project: ProjectId,
     question_hash: [u8; 32],
     answer_key: [u8; 32],
 }
 
+/// The right to answer one question, once: made by [`Ledger::reserve`] after the debit is on disk, used
+/// up by [`Ledger::record`]. Dropped, the debit stays and the answer is lost.
+#[derive(Debug)]
+pub struct Reserved {
+    shared: Arc<Shared>,
+    token: Token,
+}
+
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.answering.remove(&self.query_id);
-        state
-            .answering_keys
-            .remove(&(self.project.clone(), self.answer_key));
-        drop(state);
-        self.shared.settled.notify_all();
+        let mut answering = self.shared.core.answering();
+        answering.ids.remove(&self.token.query_id);
+        let key = (self.token.project.clone(), self.token.answer_key);
+        answering.keys.remove(&key);
+        drop(answering);
+        self.shared.core.settled.notify_all();
     }
 }
 
+/// The writer, and the way to it. The last one who holds it waits for the writer's end.
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
-    /// Some question is no longer being answered.
-    settled: Condvar,
+    core: Arc<Core>,
+    jobs: Option<Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Nobody can ask any more, so the writer ends, and with it the hold on the files.
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            let _panicked = writer.join();
+        }
+    }
 }
 
 impl Shared {
-    /// A thread that panicked with the lock had its transaction rolled back, and changes here follow commits.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has the writer do something, and waits until it is on disk.
+    fn ask(&self, work: Work) -> Result<Done, LedgerError> {
+        let (done, told) = mpsc::channel();
+        let jobs = self.jobs.as_ref().ok_or(LedgerError::Stopped)?;
+        jobs.send(Job { work, done })
+            .map_err(|_writer_is_gone| LedgerError::Stopped)?;
+        told.recv()
+            .unwrap_or_else(|_writer_panicked| Err(LedgerError::Stopped))
+    }
+
+    #[cfg(test)]
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.core.state()
     }
 }
 
@@ -158,7 +189,6 @@ impl Shared {
 #[derive(Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
-    budget: Budget,
 }
 
 impl Ledger {
@@ -183,15 +213,7 @@ impl Ledger {
             None if seen.entries > 0 => return Err(LedgerError::WitnessMissing),
             _ => {}
         }
-        let mut state = State {
-            store,
-            witness,
-            seen,
-            spent,
-            answering: HashSet::new(),
-            answering_keys: HashSet::new(),
-            stopped: false,
-        };
+        let mut state = State::new(store, witness, seen, spent);
         state.witness.remember(&seen, true)?;
         // The names of both files are on disk too.
         if let Some(folder) = path.parent() {
@@ -202,12 +224,20 @@ impl Ledger {
             };
             File::open(folder)?.sync_all()?;
         }
+        let core = Arc::new(Core::new(state, budget));
+        let (jobs, work) = mpsc::channel();
+        let writer = {
+            let core = Arc::clone(&core);
+            thread::Builder::new()
+                .name("ledger".to_owned())
+                .spawn(move || writer::run(&core, &work))?
+        };
         Ok(Self {
             shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                settled: Condvar::new(),
+                core,
+                jobs: Some(jobs),
+                writer: Some(writer),
             }),
-            budget,
         })
     }
 
@@ -217,7 +247,19 @@ impl Ledger {
     /// # Errors
     /// If reading or writing fails, now or earlier. Then nothing more is released.
     pub fn reserve(&self, charge: &Charge) -> Result<Reservation, LedgerError> {
-        self.reserve_in(&mut self.shared.lock(), charge)
+        let decided = match self.shared.ask(Work::Reserve(Box::new(charge.clone())))? {
+            Done::Reserved(decided) => decided,
+            Done::Recorded(_) => return Err(LedgerError::Stopped),
+        };
+        Ok(writer::reservation(decided, || Reserved {
+            shared: Arc::clone(&self.shared),
+            token: Token {
+                query_id: charge.query_id.clone(),
+                project: charge.project.clone(),
+                question_hash: charge.question_hash,
+                answer_key: charge.answer_key,
+            },
+        }))
     }
 
     /// The same, but waits up to `patience` while the answer is being made by another call.
@@ -230,49 +272,24 @@ impl Ledger {
         patience: Duration,
     ) -> Result<Reservation, LedgerError> {
         let start = Instant::now();
-        let mut state = self.shared.lock();
+        let core = &self.shared.core;
+        let key = (charge.project.clone(), charge.answer_key);
         loop {
-            let reservation = self.reserve_in(&mut state, charge)?;
+            let reservation = self.reserve(charge)?;
             let left = patience.saturating_sub(start.elapsed());
             if !matches!(reservation, Reservation::InProgress) || left.is_zero() {
                 return Ok(reservation);
             }
-            (state, _) = self
-                .shared
-                .settled
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner);
+            let answering = core.answering();
+            // It may have settled since it was decided.
+            if answering.ids.contains(&charge.query_id) || answering.keys.contains(&key) {
+                drop(
+                    core.settled
+                        .wait_timeout(answering, left)
+                        .unwrap_or_else(PoisonError::into_inner),
+                );
+            }
         }
-    }
-
-    fn reserve_in(&self, state: &mut State, charge: &Charge) -> Result<Reservation, LedgerError> {
-        state.running()?;
-        let decided = state.decide(charge);
-        let decided = state.stop_on_error(decided)?;
-        if let Some(reservation) = decided {
-            return Ok(reservation);
-        }
-        let project = state.spent.project(charge.project.as_str());
-        let fits_project = self.budget.project.admits(&project, &charge.loss);
-        if !fits_project || !self.budget.total.admits(&state.spent.total, &charge.loss) {
-            return Ok(Reservation::Exhausted {
-                limit: if fits_project {
-                    Limit::Total
-                } else {
-                    Limit::Project
-                },
-                budget: self.status(state, &charge.project),
-            });
-        }
-        let debited = state.debit(charge);
-        state.stop_on_error(debited)?;
-        Ok(Reservation::Debited(Reserved {
-            shared: Arc::clone(&self.shared),
-            query_id: charge.query_id.clone(),
-            project: charge.project.clone(),
-            question_hash: charge.question_hash,
-            answer_key: charge.answer_key,
-        }))
     }
 
     /// Stores the exact bytes of an answer; they may leave when this has returned. Gives the head after it.
@@ -280,14 +297,13 @@ impl Ledger {
     /// # Errors
     /// If writing fails, now or earlier. Then the bytes must not leave, and nothing more is released.
     pub fn record(&self, reserved: Reserved, reply: Vec<u8>) -> Result<Head, LedgerError> {
-        let mut state = self.shared.lock();
-        state.running()?;
-        let recorded = state.record(&reserved, reply);
-        let head = state.stop_on_error(recorded)?;
-        // `reserved` takes the lock when it is dropped.
-        drop(state);
-        drop(reserved);
-        Ok(head)
+        match self
+            .shared
+            .ask(Work::Record(reserved.token.clone(), reply))?
+        {
+            Done::Recorded(head) => Ok(head),
+            Done::Reserved(_) => Err(LedgerError::Stopped),
+        }
     }
 
     /// What a project has spent and has left.
@@ -295,9 +311,8 @@ impl Ledger {
     /// # Errors
     /// If the ledger is stopped.
     pub fn budget(&self, project: &ProjectId) -> Result<BudgetStatus, LedgerError> {
-        let state = self.shared.lock();
-        state.running()?;
-        Ok(self.status(&state, project))
+        let published = self.shared.core.published()?;
+        Ok(status(&self.shared.core.budget, &published.spent, project))
     }
 
     /// Hash of the latest entry, which stands for all before it.
@@ -305,21 +320,19 @@ impl Ledger {
     /// # Errors
     /// If the ledger is stopped.
     pub fn head(&self) -> Result<Head, LedgerError> {
-        let state = self.shared.lock();
-        state.running()?;
-        Ok(state.seen.head)
+        Ok(self.shared.core.published()?.head)
     }
+}
 
-    fn status(&self, state: &State, project: &ProjectId) -> BudgetStatus {
-        let status = |allowance: Allowance, spent: &Loss| AllowanceStatus {
-            allowance,
-            epsilon_spent_nano: allowance.epsilon_spent_nano(spent),
-            epsilon_left_nano: allowance.epsilon_left_nano(spent),
-        };
-        BudgetStatus {
-            project: status(self.budget.project, &state.spent.project(project.as_str())),
-            total: status(self.budget.total, &state.spent.total),
-        }
+fn status(budget: &Budget, spent: &Spent, project: &ProjectId) -> BudgetStatus {
+    let status = |allowance: Allowance, spent: &Loss| AllowanceStatus {
+        allowance,
+        epsilon_spent_nano: allowance.epsilon_spent_nano(spent),
+        epsilon_left_nano: allowance.epsilon_left_nano(spent),
+    };
+    BudgetStatus {
+        project: status(budget.project, &spent.project(project.as_str())),
+        total: status(budget.total, &spent.total),
     }
 }
 

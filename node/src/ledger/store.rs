@@ -191,17 +191,24 @@ impl Store {
         Ok(sums)
     }
 
-    /// Appends one entry, and for a debit the sums after it, in one commit that is on disk when this returns.
+    /// Begins a transaction: entries are on disk, all of them or none, when [`Store::commit`] returns.
+    pub(super) fn begin(&self) -> Result<(), rusqlite::Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")
+    }
+
+    /// Ends a transaction.
+    pub(super) fn commit(&self) -> Result<(), rusqlite::Error> {
+        self.connection.execute_batch("COMMIT")
+    }
+
+    /// Appends one entry, and for a debit the sums after it, within a transaction.
     pub(super) fn append(
-        &mut self,
+        &self,
         entry: &Entry,
         hash: &Head,
         sums: Option<&Spent>,
     ) -> Result<(), rusqlite::Error> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction
+        self.connection
             .prepare_cached(
                 "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
@@ -220,13 +227,14 @@ impl Store {
                 hash,
             ])?;
         if let Some(sums) = sums {
-            let mut statement =
-                transaction.prepare_cached("INSERT OR REPLACE INTO spent VALUES (?1, ?2)")?;
+            let mut statement = self
+                .connection
+                .prepare_cached("INSERT OR REPLACE INTO spent VALUES (?1, ?2)")?;
             let project = sums.project(&entry.project);
             statement.execute(params![entry.project, project.to_bytes()])?;
             statement.execute(params![TOTAL, sums.total.to_bytes()])?;
         }
-        transaction.commit()
+        Ok(())
     }
 
     /// The question that a query id was first used for.

@@ -71,9 +71,11 @@ fn a_witness_that_cannot_write_stops_all_releases() {
         .open("/dev/full")
         .unwrap();
     ledger.shared.lock().witness = Witness::on(full);
+    // Data may be read for it, but its answer is not taken.
+    let reserved = debit(&ledger, &charge("b", 2));
     assert!(matches!(
-        ledger.reserve(&charge("b", 2)),
-        Err(LedgerError::File(_))
+        ledger.record(reserved, b"lost".to_vec()),
+        Err(LedgerError::Stopped)
     ));
     assert_stopped(&ledger);
     drop(ledger);
