@@ -17,8 +17,10 @@
 //! Nothing here believes the analysis: with a wrong bound honest data are clipped, nothing more.
 
 mod keyed;
+mod persons;
 
 pub use keyed::{KeyedSum, PartialSum, RankingSecret, clamped};
+pub use persons::{Amounts, NO_GROUP};
 
 use crate::analysis::{
     Quote, TOTAL_BINS, bins,
@@ -95,25 +97,30 @@ impl Norm {
             });
         }
         let saturated = norm == u128::MAX;
+        let limit = limit.unsigned_abs();
+        let within = match self {
+            Self::L1(_) => norm <= limit,
+            // Most persons are, and a root takes long. The limit is below 2^62.
+            Self::L2(_) => norm <= limit * limit,
+        };
+        if within {
+            return changed;
+        }
         let norm = match self {
             Self::L1(_) => norm,
             Self::L2(_) => ceil_sqrt(norm),
         };
-        let limit = limit.unsigned_abs();
         if saturated {
             // Beyond any data that fit in memory; nothing is the safe contribution.
             cells.fill(0);
-            true
-        } else if norm > limit {
+        } else {
             for cell in cells.iter_mut() {
                 let scaled = cell.unsigned_abs() * limit / norm;
                 // At most `limit`, which is below 2^62.
                 *cell = cell.signum() * scaled as i128;
             }
-            true
-        } else {
-            changed
         }
+        true
     }
 }
 
@@ -196,6 +203,11 @@ pub struct BoundedSum {
     cells: Vec<i128>,
     /// For each group its place in `touched`, from 1; 0 for groups that the person isn't in.
     places: Vec<u32>,
+    /// For each cell the last person, by number, who was counted in it at once with others.
+    stamps: Vec<u64>,
+    stamp: u64,
+    /// Amounts by group; kept for the next time.
+    sums: Vec<i64>,
 }
 
 /// A row that names a group or a cell which isn't there.
@@ -231,6 +243,9 @@ impl BoundedSum {
             touched: vec![],
             cells: vec![],
             places: vec![0; rows.groups().len()],
+            stamps: vec![],
+            stamp: 0,
+            sums: vec![],
         }
     }
 
@@ -379,7 +394,7 @@ mod tests {
         })
     }
 
-    type Row = (usize, [Option<i64>; 4]);
+    pub(super) type Row = (usize, [Option<i64>; 4]);
 
     fn measures() -> Vec<Measure> {
         vec![
@@ -419,7 +434,7 @@ mod tests {
         sum.finish()
     }
 
-    fn any_person() -> impl Strategy<Value = Vec<Row>> {
+    pub(super) fn any_person() -> impl Strategy<Value = Vec<Row>> {
         let row = (
             any::<Option<i64>>(),
             any::<Option<i64>>(),
@@ -430,8 +445,13 @@ mod tests {
         proptest::collection::vec((0usize..4, row), 0..12)
     }
 
+    /// Four measures over four groups.
+    pub(super) fn some_quote() -> Quote {
+        quote(measures(), 4, Norm::L1(1 << 40), None)
+    }
+
     /// An answer with or without the cell of clipped persons, or the totals, and its sensitivity.
-    fn any_quote() -> impl Strategy<Value = (Quote, Norm)> {
+    pub(super) fn any_quote() -> impl Strategy<Value = (Quote, Norm)> {
         (
             any_norm(),
             proptest::option::of(1u64..1 << 40),

@@ -1,0 +1,334 @@
+//! Many persons' rows at once: [`BoundedSum::add_persons`].
+//!
+//! **Claim.** It is [`BoundedSum::add`] for each row that is in a group, and
+//! [`BoundedSum::finish_person`] after each person.
+//!
+//! **Proof.** Of a person with n rows in at most j groups, each row moves the vector by at most r in L1
+//! norm through the measures that add, and each group by at most d more through those that count
+//! persons; so the vector's L1 norm, and with it its L2 norm, is at most n·r + j·d. Where that is at
+//! most the limit, clip changes nothing and the person isn't counted as clipped: no cell is beyond the
+//! limit, nor is the norm. What such persons contribute together is the sum of what each row adds, and
+//! one unit for each cell in which a person is counted. Sums are exact integers, so they may be
+//! added to the totals in any order. All other persons go through the statement's own two steps. ∎
+//!
+//! Tested against these two steps, with persons of both kinds.
+
+use super::{BoundedSum, Ending, OutsideGroups, Slot};
+use crate::analysis::measure::Effect;
+
+/// The group of a row that is in none.
+pub const NO_GROUP: u32 = u32::MAX;
+
+/// Amounts of one measure, for some rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Amounts<'a> {
+    /// No row contributes.
+    Nothing,
+    /// Each row contributes the same.
+    Same(i64),
+    /// Each row its own, if that is known.
+    Rows {
+        /// One a row.
+        amounts: &'a [i64],
+        /// Whether the row contributes; nothing: all do.
+        known: Option<&'a [bool]>,
+    },
+}
+
+impl<'a> Amounts<'a> {
+    /// A row's amount.
+    #[must_use]
+    pub fn of(&self, row: usize) -> Option<i64> {
+        match self {
+            Self::Nothing => None,
+            Self::Same(amount) => Some(*amount),
+            Self::Rows { amounts, known } => {
+                let known = known.is_none_or(|known| known.get(row) == Some(&true));
+                amounts.get(row).copied().filter(|_| known)
+            }
+        }
+    }
+
+    /// Those of the rows from `start` to before `end`; nothing if there are fewer.
+    fn within(&self, start: usize, end: usize) -> Option<Self> {
+        Some(match self {
+            Self::Nothing => Self::Nothing,
+            Self::Same(amount) => Self::Same(*amount),
+            Self::Rows { amounts, known } => Self::Rows {
+                amounts: amounts.get(start..end)?,
+                known: match known {
+                    Some(known) => Some(known.get(start..end)?),
+                    None => None,
+                },
+            },
+        })
+    }
+
+    /// No amount is greater in magnitude. What stands where none is known counts too.
+    fn greatest(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Same(amount) => amount.unsigned_abs(),
+            Self::Rows { amounts, .. } => amounts
+                .iter()
+                .fold(0, |greatest, amount| greatest.max(amount.unsigned_abs())),
+        }
+    }
+
+    /// Adds them to sums by group, of which the last is for rows in no group.
+    fn add_by_group(&self, groups: &[u32], sums: &mut [i64]) {
+        let Some(last) = sums.len().checked_sub(1) else {
+            return;
+        };
+        let mut add = |group: &u32, amount: i64| sums[(*group as usize).min(last)] += amount;
+        match self {
+            Self::Nothing => {}
+            Self::Same(amount) => groups.iter().for_each(|group| add(group, *amount)),
+            Self::Rows {
+                amounts,
+                known: None,
+            } => {
+                for (group, amount) in groups.iter().zip(*amounts) {
+                    add(group, *amount);
+                }
+            }
+            Self::Rows {
+                amounts,
+                known: Some(known),
+            } => {
+                for ((group, amount), known) in groups.iter().zip(*amounts).zip(*known) {
+                    add(group, if *known { *amount } else { 0 });
+                }
+            }
+        }
+    }
+}
+
+/// Whole persons' rows, one person after the other.
+#[derive(Debug)]
+struct Persons<'a> {
+    /// Where each person's rows end.
+    ends: Vec<usize>,
+    /// Of each row; [`NO_GROUP`] for none.
+    groups: Vec<u32>,
+    /// Of each measure.
+    amounts: Vec<Amounts<'a>>,
+}
+
+impl<'a> Persons<'a> {
+    /// The rows from `start` on. Checks that persons' ends rise, that each row has its amounts, and
+    /// that its group is one of so many.
+    fn new(
+        start: usize,
+        ends: &[usize],
+        groups: &[u32],
+        amounts: &[Amounts<'a>],
+        most_groups: usize,
+    ) -> Option<Self> {
+        let end = ends.last().copied().unwrap_or(start);
+        let groups = groups.get(start..end)?.to_vec();
+        let inside = |group: &u32| (*group as usize) < most_groups || *group == NO_GROUP;
+        // Without an early end, so that it compiles to vector instructions.
+        if !groups.iter().fold(true, |all, group| all & inside(group)) {
+            return None;
+        }
+        let mut before = start;
+        let mut own = Vec::with_capacity(ends.len());
+        for end in ends {
+            if *end < before {
+                return None;
+            }
+            before = *end;
+            own.push(end - start);
+        }
+        let amounts = amounts.iter().map(|amounts| amounts.within(start, end));
+        Some(Self {
+            ends: own,
+            groups,
+            amounts: amounts.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Where each person's rows are.
+    fn rows(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| start..*end)
+    }
+}
+
+/// What one row, and one group, can move a person's vector by; and by how much it may be moved.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    row: u128,
+    group: u128,
+    limit: u128,
+}
+
+impl Bound {
+    /// Whether a person with these rows is within the limit.
+    fn keeps(self, groups: &[u32]) -> bool {
+        let rows = groups.len() as u128;
+        let alone = groups.iter().all(|group| groups.first() == Some(group));
+        let moved = rows
+            .saturating_mul(self.row)
+            .saturating_add(if alone { 1 } else { rows }.saturating_mul(self.group));
+        moved <= self.limit
+    }
+}
+
+impl BoundedSum {
+    /// Adds all rows of some persons: the first one's from `start` to before `ends[0]`, the next
+    /// one's from there to before `ends[1]`, and so on. A row whose group is [`NO_GROUP`] is none.
+    /// The person before them is finished first.
+    ///
+    /// # Errors
+    /// If a group, cell, row or measure isn't there; that is a fault of the caller, not of the data.
+    pub fn add_persons(
+        &mut self,
+        start: usize,
+        ends: &[usize],
+        groups: &[u32],
+        amounts: &[Amounts<'_>],
+    ) -> Result<(), OutsideGroups> {
+        self.finish_person();
+        let mut persons = Persons::new(start, ends, groups, amounts, self.places.len())
+            .filter(|persons| persons.amounts.len() == self.slots.len())
+            .ok_or(OutsideGroups)?;
+        let bound = self.bound(&persons.amounts);
+        let clipped: Vec<_> = persons
+            .rows()
+            .filter(|rows| bound.is_none_or(|bound| !bound.keeps(&persons.groups[rows.clone()])))
+            .collect();
+        for rows in clipped {
+            for row in rows {
+                // What was added here is in no group for those who are added together.
+                let group = std::mem::replace(&mut persons.groups[row], NO_GROUP);
+                if group != NO_GROUP {
+                    let of_row = persons.amounts.iter().map(|amounts| amounts.of(row));
+                    self.add(group as usize, of_row)?;
+                }
+            }
+            self.finish_person();
+        }
+        if bound.is_some() {
+            self.add_unclipped(&persons)?;
+        }
+        Ok(())
+    }
+
+    /// By how much rows with these amounts can move a vector; nothing where vectors aren't summed.
+    fn bound(&self, amounts: &[Amounts<'_>]) -> Option<Bound> {
+        let norm = match self.ending {
+            Ending::Clip { norm, .. } => norm,
+            Ending::Totals { .. } => return None,
+        };
+        let mut bound = Bound {
+            row: 0,
+            group: 0,
+            // As far as `clip` lets a single cell be.
+            limit: u128::from(norm.limit().min(super::CELL_LIMIT as u64)),
+        };
+        for (slot, amounts) in self.slots.iter().zip(amounts) {
+            let once = u128::from(slot.once.unsigned_abs());
+            match slot.effect {
+                Effect::Add => bound.row += u128::from(amounts.greatest()),
+                Effect::Once => bound.group += once,
+                Effect::OnceAt => bound.row += once,
+                Effect::AddToBins => bound.row += once * slot.levels.len() as u128,
+            }
+        }
+        Some(bound)
+    }
+
+    /// Adds the rows of persons whom clipping doesn't change.
+    fn add_unclipped(&mut self, persons: &Persons<'_>) -> Result<(), OutsideGroups> {
+        for index in 0..self.slots.len() {
+            let amounts = persons.amounts[index];
+            match self.slots[index].effect {
+                Effect::Add => self.add_amounts(index, &persons.groups, amounts)?,
+                Effect::AddToBins => self.add_rows(index, &persons.groups, amounts)?,
+                Effect::Once | Effect::OnceAt => self.count_persons(index, persons)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds amounts: in 64 bits first, which is faster, where they hold the sum.
+    fn add_amounts(
+        &mut self,
+        index: usize,
+        groups: &[u32],
+        amounts: Amounts<'_>,
+    ) -> Result<(), OutsideGroups> {
+        let count = self.places.len();
+        let most = u128::from(amounts.greatest()) * groups.len() as u128;
+        if most > i64::MAX as u128 || count > groups.len() {
+            return self.add_rows(index, groups, amounts);
+        }
+        self.sums.clear();
+        self.sums.resize(count + 1, 0);
+        amounts.add_by_group(groups, &mut self.sums);
+        let first = self.slots[index].start;
+        let totals = self.totals.iter_mut().skip(first).step_by(self.width);
+        for (total, sum) in totals.zip(&self.sums[..count]) {
+            *total += i128::from(*sum);
+        }
+        Ok(())
+    }
+
+    /// Adds what each row says, as [`BoundedSum::add`] does, to the totals.
+    fn add_rows(
+        &mut self,
+        index: usize,
+        groups: &[u32],
+        amounts: Amounts<'_>,
+    ) -> Result<(), OutsideGroups> {
+        for (row, group) in groups.iter().enumerate() {
+            if let (Some(amount), true) = (amounts.of(row), *group != NO_GROUP) {
+                let first = *group as usize * self.width;
+                let cells = &mut self.totals[first..first + self.width];
+                self.slots[index].add(cells, amount)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts each person once in each cell.
+    fn count_persons(&mut self, index: usize, persons: &Persons<'_>) -> Result<(), OutsideGroups> {
+        let Slot {
+            start,
+            effect,
+            once,
+            levels,
+        } = &self.slots[index];
+        let amounts = persons.amounts[index];
+        self.stamps.resize(self.totals.len(), 0);
+        for rows in persons.rows() {
+            self.stamp += 1;
+            for row in rows {
+                let (group, Some(amount)) = (persons.groups[row], amounts.of(row)) else {
+                    continue;
+                };
+                if group == NO_GROUP {
+                    continue;
+                }
+                let at = match effect {
+                    Effect::OnceAt => usize::try_from(amount)
+                        .ok()
+                        .filter(|at| levels.first().is_some_and(|count| at < count))
+                        .ok_or(OutsideGroups)?,
+                    Effect::Once | Effect::Add | Effect::AddToBins => 0,
+                };
+                let cell = group as usize * self.width + start + at;
+                if self.stamps[cell] != self.stamp {
+                    self.stamps[cell] = self.stamp;
+                    self.totals[cell] += i128::from(*once);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
