@@ -16,6 +16,7 @@ pub mod plan;
 pub mod prepared;
 mod serve;
 mod service;
+mod statistics;
 
 pub use catalogue::CatalogueError;
 pub use identity::COORDINATOR_NAME;

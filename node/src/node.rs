@@ -21,6 +21,7 @@ use crate::{
     data_version::DataVersion,
     execute,
     ledger::{Ledger, LedgerError},
+    statistics,
 };
 
 /// Questions that are analysed at the same time, at most: each may take some memory and seconds.
@@ -139,7 +140,8 @@ fn engine(config: &NodeConfig) -> Result<SessionContext, StartError> {
         .with_memory_pool(Arc::new(FairSpillPool::new(bytes)))
         .with_disk_manager_builder(disk)
         .build_arc()?;
-    let mut session = SessionConfig::new().with_information_schema(false);
+    let session = SessionConfig::new().with_information_schema(false);
+    let mut session = statistics::unused(session);
     // A hash join holds one side in memory and fails where that is too much: a failure that hangs
     // on the data. Sorts spill.
     session.options_mut().optimizer.prefer_hash_join = false;

@@ -57,6 +57,7 @@ use crate::{
             write_whole,
         },
     },
+    statistics,
 };
 
 /// Rows that a partition of the largest table has, about: they are sorted in memory at best, and
@@ -546,6 +547,7 @@ fn context(
     let session = SessionConfig::new()
         .with_target_partitions(threads)
         .with_batch_size(batch_rows);
+    let session = statistics::unused(session);
     Ok(SessionContext::new_with_config_rt(session, runtime))
 }
 

@@ -61,7 +61,13 @@ struct Statistics<'a> {
 }
 
 impl Statistics<'_> {
+    /// Nothing for floats: their least and greatest leave NaN out, which the engine compares as the
+    /// greatest. Whether a row with it is there would hang on the rows beside it, other persons' too.
     fn converter(&self, column: &Column) -> Option<StatisticsConverter<'_>> {
+        let field = self.schema.field_with_name(&column.name).ok()?;
+        if field.data_type().is_floating() {
+            return None;
+        }
         let parquet = self.metadata.file_metadata().schema_descr();
         StatisticsConverter::try_new(&column.name, self.schema, parquet).ok()
     }
