@@ -128,7 +128,7 @@ impl Catalogue {
             policy: Policy::default(),
             providers: HashMap::new(),
             prepared: match &config.prepared {
-                Some(folder) => Some(Prepared::open(folder)?),
+                Some(folder) => Some(Prepared::open(folder, config.limits.hot_bytes())?),
                 None => None,
             },
         };

@@ -89,6 +89,18 @@ pub struct LimitsConfig {
     pub memory_mib: u64,
     /// Questions that run at the same time.
     pub concurrent: usize,
+    /// Memory for columns of prepared tables that are asked for often, in MiB.
+    pub hot_mib: u64,
+}
+
+impl LimitsConfig {
+    /// Memory for columns that are asked for often, in bytes.
+    #[must_use]
+    pub fn hot_bytes(&self) -> usize {
+        usize::try_from(self.hot_mib)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(1 << 20)
+    }
 }
 
 /// When answers leave.

@@ -112,7 +112,7 @@ fn prepared_finding(config: &NodeConfig) -> Option<Finding> {
     let subject = "prepared tables";
     let folder = config.prepared.as_ref()?;
     let again = "run `skerry ingest` with this file's name, then start the node anew";
-    let prepared = match Prepared::open(folder) {
+    let prepared = match Prepared::open(folder, 0) {
         Ok(prepared) => prepared,
         Err(error) => return Some(Finding::wrong(subject, error.to_string(), again)),
     };

@@ -92,6 +92,7 @@ pub fn node_foot(budget: bool, persons: Option<u64>) -> String {
          # [limits]\n\
          # memory_mib = 1024            # of the query engine\n\
          # concurrent = 4               # questions at a time\n\
+         # hot_mib = 0                  # of prepared tables' columns that are kept in memory\n\
          #\n\
          # [answers]\n\
          # time_grid_ms = 0             # answers leave at a multiple of this; 0: at once\n",

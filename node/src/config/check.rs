@@ -158,9 +158,17 @@ fn limits(source: Source<'_>, file: &file::Limits) -> Result<LimitsConfig, Confi
         DEFAULT_CONCURRENT,
         1..=MOST_CONCURRENT,
     )?;
+    let hot_mib = within(
+        source,
+        "hot_mib",
+        file.hot_mib.as_ref(),
+        0,
+        0..=u64::MAX >> 20,
+    )?;
     Ok(LimitsConfig {
         memory_mib,
         concurrent,
+        hot_mib,
     })
 }
 

@@ -71,6 +71,7 @@ impl Default for Tls {
 pub struct Limits {
     pub memory_mib: Option<Spanned<u64>>,
     pub concurrent: Option<Spanned<usize>>,
+    pub hot_mib: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize, Default)]

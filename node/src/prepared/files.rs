@@ -1,8 +1,8 @@
 //! Trusted. The files of one prepared table, opened once: schema, footers, which columns are
 //! codes. Rows come from [`TableFiles::read`] alone.
 //!
-//! Promise: a row that is read belongs into its partition, and a partition's units never fall; a
-//! file that isn't so stops the reading.
+//! Promise: rows are read from the files that were opened, as they were then, and the unit with them,
+//! so that [`PartitionRows`] can hold each row against the layout.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,38 +10,30 @@ use std::{
 };
 
 use datafusion::{
-    arrow::{
-        array::{ArrayRef, RecordBatch},
-        compute,
-        datatypes::{DataType as ArrowType, Field, Schema, SchemaRef},
-    },
-    common::{DataFusionError, Result as EngineResult, internal_datafusion_err, internal_err},
+    arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef},
+    common::{Result as EngineResult, internal_datafusion_err, internal_err},
 };
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder,
-        },
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
     },
-    basic::Encoding,
-    column::page::{Page, PageReader as _},
-    file::{
-        metadata::{PageIndexPolicy, ParquetMetaData},
-        serialized_reader::SerializedPageReader,
-    },
+    file::metadata::{PageIndexPolicy, ParquetMetaData},
 };
 
 use super::{
     file::PartitionFile,
+    hot::{Batches, Hot, HotColumn},
     manifest::{Manifest, TableManifest},
     partition::{Order, Partitions},
+    rows::{Column, PartitionRows, ToHold, batches},
+    truths::{self, Truths},
+    words::Words,
 };
 
 /// Rows that are read at a time. Row groups are a multiple of it, so that a batch has one
-/// dictionary a column.
-pub const BATCH_ROWS: usize = 8_192;
+/// dictionary a column. Few in this crate's tests, so that persons there go on from batch to batch.
+pub const BATCH_ROWS: usize = if cfg!(test) { 64 } else { 8_192 };
 /// Rows of a row group.
 pub const ROW_GROUP_ROWS: usize = BATCH_ROWS * 32;
 
@@ -50,7 +42,8 @@ pub const ROW_GROUP_ROWS: usize = BATCH_ROWS * 32;
 pub enum Texts {
     /// As texts.
     Plain,
-    /// As codes and a dictionary where the files have them so, else as texts.
+    /// As codes of a dictionary that is the whole table's, where the files have codes; else as
+    /// texts.
     Coded,
 }
 
@@ -61,7 +54,13 @@ pub struct TableFiles {
     unit: usize,
     plain: SchemaRef,
     coded: SchemaRef,
+    /// Of each column that is codes.
+    words: Vec<Option<Words>>,
     files: Vec<OpenFile>,
+    /// Whether a column is truth values without NULLs, in all files.
+    truths: Vec<bool>,
+    /// Columns that are held in memory, and this table's number there.
+    hot: Option<(Arc<Hot>, usize)>,
 }
 
 #[derive(Debug)]
@@ -82,6 +81,7 @@ impl TableFiles {
         manifest: &Manifest,
         name: &str,
         table: &TableManifest,
+        hot: Option<(Arc<Hot>, usize)>,
     ) -> EngineResult<Self> {
         let Some(partitions) = Partitions::new(manifest.partitions) else {
             return internal_err!("{} partitions", manifest.partitions);
@@ -126,28 +126,30 @@ impl TableFiles {
         ) {
             return internal_err!("the unit is neither an integer nor a text");
         }
+        let mut words = vec![];
         let mut fields = vec![];
         for (column, field) in plain.fields().iter().enumerate() {
-            let coded = *field.data_type() == ArrowType::Utf8View && column != unit;
-            let mut words = coded.then_some(0);
-            for (_, file, metadata) in &opened {
-                words = match words {
-                    Some(words) => most_words(file, metadata.metadata(), column)?
-                        .map(|of_file| of_file.max(words)),
-                    None => None,
-                };
-            }
-            fields.push(match words {
-                Some(words) => {
-                    let dictionary = ArrowType::Dictionary(
-                        Box::new(code_type(words)),
-                        Box::new(ArrowType::Utf8),
-                    );
-                    Field::new(field.name(), dictionary, field.is_nullable())
-                }
+            let text = *field.data_type() == ArrowType::Utf8View && column != unit;
+            let files = opened
+                .iter()
+                .map(|(_, file, metadata)| (file, &**metadata.metadata()));
+            let found = if text {
+                Words::read(files, column)?
+            } else {
+                None
+            };
+            fields.push(match &found {
+                Some(words) => Field::new(field.name(), words.data_type(), field.is_nullable()),
                 None => field.as_ref().clone(),
             });
+            words.push(found);
         }
+        let truths = (0..plain.fields().len())
+            .map(|column| {
+                let mut footers = opened.iter().map(|(_, _, metadata)| metadata.metadata());
+                footers.all(|footer| truths::are_bits(footer, column))
+            })
+            .collect();
         let coded = Arc::new(Schema::new(fields));
         let files = opened
             .into_iter()
@@ -170,7 +172,10 @@ impl TableFiles {
             unit,
             plain,
             coded,
+            words,
             files,
+            truths,
+            hot,
         })
     }
 
@@ -218,128 +223,91 @@ impl TableFiles {
             Texts::Plain => &file.plain,
             Texts::Coded => &file.coded,
         };
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            PartitionFile::open(&file.path)?,
-            metadata.clone(),
-        );
+        let hot = self.hot.as_ref().filter(|_| texts == Texts::Coded);
         // The unit is read whether it is wanted or not, for the order is held against it.
-        let mut read: Vec<usize> = columns.to_vec();
-        read.push(self.unit);
-        read.sort_unstable();
-        read.dedup();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), read.iter().copied());
-        let place = |column: usize| {
-            read.binary_search(&column)
-                .map_err(|_| internal_datafusion_err!("there is no column {column}"))
-        };
-        let mut builder = builder.with_batch_size(BATCH_ROWS).with_projection(mask);
-        if let Some(row_groups) = row_groups {
-            builder = builder.with_row_groups(row_groups);
+        let mut wanted: Vec<usize> = columns.to_vec();
+        if !columns.contains(&self.unit) {
+            wanted.push(self.unit);
         }
+        let mut sources: Vec<(usize, Option<Batches>)> = vec![];
+        for column in wanted {
+            let held = hot.and_then(|(hot, table)| {
+                let column = HotColumn {
+                    table: *table,
+                    column,
+                };
+                hot.get(column, partition)
+            });
+            sources.push((column, held));
+        }
+        let mut cold: Vec<usize> = sources
+            .iter()
+            .filter(|(column, held)| held.is_none() && !self.truths[*column])
+            .map(|(column, _)| *column)
+            .collect();
+        cold.sort_unstable();
+        cold.dedup();
+        let all = row_groups.is_none();
+        let footer = metadata.metadata();
+        let row_groups =
+            row_groups.unwrap_or_else(|| (0..footer.num_row_groups()).collect::<Vec<_>>());
+        let open = || PartitionFile::open(&file.path);
+        let rows = if cold.is_empty() {
+            None
+        } else {
+            let builder =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone());
+            let mask = ProjectionMask::roots(builder.parquet_schema(), cold.iter().copied());
+            let builder = builder
+                .with_batch_size(BATCH_ROWS)
+                .with_projection(mask)
+                .with_row_groups(row_groups.clone());
+            Some(builder.build()?)
+        };
+        let read = sources
+            .into_iter()
+            .map(|(column, held)| {
+                let words = match texts {
+                    Texts::Plain => None,
+                    Texts::Coded => self.words.get(column).cloned().flatten(),
+                };
+                // A part of a partition would be taken for the whole.
+                let to_hold = hot.filter(|_| all).map(|(hot, table)| ToHold {
+                    hot: Arc::clone(hot),
+                    column: HotColumn {
+                        table: *table,
+                        column,
+                    },
+                    batches: vec![],
+                });
+                Ok(match held {
+                    Some(held) => Column::Held(held),
+                    None if self.truths[column] => Column::Truths {
+                        truths: Box::new(Truths::new(open()?, footer, column, &row_groups)),
+                        to_hold,
+                    },
+                    None => Column::Read {
+                        place: cold
+                            .binary_search(&column)
+                            .map_err(|_| internal_datafusion_err!("no column {column}"))?,
+                        words,
+                        to_hold,
+                    },
+                })
+            })
+            .collect::<EngineResult<Vec<_>>>()?;
+        let unit = columns
+            .iter()
+            .position(|column| *column == self.unit)
+            .unwrap_or(columns.len());
         Ok(PartitionRows {
-            rows: builder.build()?,
+            rows,
             order: Order::new(self.partitions, partition),
-            unit: place(self.unit)?,
-            places: columns
-                .iter()
-                .map(|column| place(*column))
-                .collect::<EngineResult<_>>()?,
+            unit,
+            columns: read,
             schema: Arc::new(self.schema(texts).project(columns)?),
+            partition,
+            batches: batches(footer, &row_groups)?,
         })
     }
-}
-
-/// The rows of one partition, checked.
-#[derive(Debug)]
-pub struct PartitionRows {
-    rows: ParquetRecordBatchReader,
-    order: Order,
-    unit: usize,
-    places: Vec<usize>,
-    schema: SchemaRef,
-}
-
-impl PartitionRows {
-    /// The wanted columns.
-    #[must_use]
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn checked(&mut self, batch: &RecordBatch) -> EngineResult<RecordBatch> {
-        self.order.check(batch.column(self.unit))?;
-        let columns = self
-            .places
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(place, field)| as_declared(batch.column(*place), field.data_type()))
-            .collect::<EngineResult<Vec<_>>>()?;
-        let options = datafusion::arrow::record_batch::RecordBatchOptions::new()
-            .with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(
-            Arc::clone(&self.schema),
-            columns,
-            &options,
-        )?)
-    }
-}
-
-impl Iterator for PartitionRows {
-    type Item = EngineResult<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.rows.next()?;
-        Some(
-            batch
-                .map_err(DataFusionError::from)
-                .and_then(|batch| self.checked(&batch)),
-        )
-    }
-}
-
-fn as_declared(column: &ArrayRef, data_type: &ArrowType) -> EngineResult<ArrayRef> {
-    if column.data_type() == data_type {
-        Ok(Arc::clone(column))
-    } else {
-        Ok(compute::cast(column, data_type)?)
-    }
-}
-
-/// The narrowest code for so many words.
-fn code_type(words: usize) -> ArrowType {
-    // One less than fits: readers compare with the number of words in the code's own type.
-    if words < usize::from(u8::MAX) {
-        ArrowType::UInt8
-    } else if words < usize::from(u16::MAX) {
-        ArrowType::UInt16
-    } else {
-        ArrowType::Int32
-    }
-}
-
-/// The most words that a column's dictionary has in one of a file's row groups; nothing if some
-/// page isn't codes.
-fn most_words(
-    file: &PartitionFile,
-    metadata: &ParquetMetaData,
-    column: usize,
-) -> EngineResult<Option<usize>> {
-    let mut most = 0;
-    for row_group in metadata.row_groups() {
-        let of_column = row_group.column(column);
-        let only_codes = of_column
-            .page_encoding_stats_mask()
-            .is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY));
-        if !only_codes {
-            return Ok(None);
-        }
-        let rows = usize::try_from(row_group.num_rows())
-            .map_err(|_| internal_datafusion_err!("a negative number of rows"))?;
-        let mut pages = SerializedPageReader::new(Arc::new(file.clone()), of_column, rows, None)?;
-        match pages.get_next_page()? {
-            Some(Page::DictionaryPage { num_values, .. }) => most = most.max(num_values as usize),
-            Some(Page::DataPage { .. } | Page::DataPageV2 { .. }) | None => return Ok(None),
-        }
-    }
-    Ok(Some(most))
 }

@@ -6,18 +6,24 @@
 
 mod file;
 mod files;
+mod hot;
 pub mod manifest;
 mod partition;
 mod prune;
+mod rows;
 mod table;
+mod truths;
+mod words;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use datafusion::{catalog::TableProvider, error::DataFusionError};
 
-pub use files::{BATCH_ROWS, PartitionRows, ROW_GROUP_ROWS, TableFiles, Texts};
+pub use files::{BATCH_ROWS, ROW_GROUP_ROWS, TableFiles, Texts};
+pub use hot::Hot;
 pub use partition::{Order, Partitions};
 pub use prune::Pruning;
+pub use rows::PartitionRows;
 pub use table::{PreparedScan, PreparedTable};
 
 use manifest::{Manifest, ManifestError};
@@ -46,20 +52,23 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Opens the tables in a folder.
+    /// Opens the tables in a folder. So many bytes of their columns may be held in memory.
     ///
     /// # Errors
     /// If there is no manifest, or the files aren't what it says.
-    pub fn open(folder: &Path) -> Result<Self, PreparedError> {
+    pub fn open(folder: &Path, hot_bytes: usize) -> Result<Self, PreparedError> {
         let manifest = Manifest::load(folder)?;
+        let hot = (hot_bytes > 0).then(|| Arc::new(Hot::new(hot_bytes)));
         let mut tables = HashMap::new();
-        for (name, table) in &manifest.tables {
-            let files = TableFiles::open(folder, &manifest, name, table).map_err(|source| {
-                PreparedError::Table {
-                    table: name.clone(),
-                    source,
-                }
-            })?;
+        for (number, (name, table)) in manifest.tables.iter().enumerate() {
+            let hot = hot.as_ref().map(|hot| (Arc::clone(hot), number));
+            let files =
+                TableFiles::open(folder, &manifest, name, table, hot).map_err(|source| {
+                    PreparedError::Table {
+                        table: name.clone(),
+                        source,
+                    }
+                })?;
             tables.insert(name.clone(), Arc::new(files));
         }
         Ok(Self { manifest, tables })
