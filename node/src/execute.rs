@@ -1,7 +1,8 @@
-//! Trusted. Runs a rebuilt plan and sums what each person contributes.
+//! Trusted. Runs a question and sums what each person contributes: by a [`Pass`] over prepared
+//! tables, or by a rebuilt plan.
 //!
 //! Promise: what comes of it is an exact vector that goes into the mechanism, or, where keys aren't known
-//! beforehand, what the mechanism has released already: exact sums of keys are nowhere kept. each person's rows are handed to the bounded sum together, and checked to be: the rows
+//! beforehand, what the mechanism has released already: exact sums of keys are nowhere kept. Each person's rows are handed to the bounded sum together, and checked to be: the rows
 //! arrive sorted by the unit, and an unsorted row stops the execution. Whatever fails is one error
 //! without a cause, since a cause can hang on the data.
 
@@ -39,7 +40,8 @@ use tokio::task::JoinSet;
 
 use crate::{
     catalogue::{Catalogue, Exchangeable},
-    plan::rebuild::{GROUP, Tables, UNIT, amount_name, rebuild},
+    pass::Pass,
+    plan::rebuild::{GROUP, UNIT, amount_name, rebuild},
 };
 
 /// The execution failed. Why can hang on the data, so nothing more is said.
@@ -67,22 +69,63 @@ pub enum Outcome {
     AboveThreshold(NoisyKeys),
 }
 
-/// Runs the plan that [`rebuild`] makes of a question.
+/// A question made ready to run, from the question, the quote and the policy alone.
+#[derive(Debug)]
+pub struct Ready(Way);
+
+#[derive(Debug)]
+enum Way {
+    /// One pass over prepared tables.
+    Pass(Arc<Pass>),
+    /// The engine's own plan.
+    Plan(LogicalPlan),
+}
+
+impl Ready {
+    /// Makes a question ready. No data are read.
+    ///
+    /// # Errors
+    /// If the engine refuses a part, which is a fault of this code or of the files.
+    pub fn new(
+        query: &Query,
+        quote: &Quote,
+        catalogue: &Catalogue,
+        context: &SessionContext,
+    ) -> EngineResult<Self> {
+        let policy = catalogue.policy();
+        if let Some(prepared) = catalogue.prepared() {
+            // What can't be made ready for a pass has a plan.
+            let pass = Pass::new(query, quote, policy, prepared, &context.state());
+            if let Ok(Some(pass)) = pass {
+                return Ok(Self(Way::Pass(Arc::new(pass))));
+            }
+        }
+        let plan = rebuild(query, quote, policy, catalogue)?;
+        Ok(Self(Way::Plan(plan)))
+    }
+}
+
+/// Runs a question that was made ready.
 ///
 /// # Errors
 /// One error, whatever fails.
 pub async fn execute(
+    ready: &Ready,
     query: &Query,
     quote: &Arc<Quote>,
     catalogue: &Catalogue,
     context: &SessionContext,
 ) -> Result<Outcome, ExecutionFailed> {
-    match &quote.partition {
-        Partition::Public(_) => bounded_sum(query, quote, catalogue, context)
-            .await
-            .map(|sum| Outcome::Exact(ExactVector(sum.finish()))),
-        Partition::Threshold(threshold) => {
-            keyed::keys_above(threshold, query, quote, catalogue, context)
+    let exact = |sum: BoundedSum| Outcome::Exact(ExactVector(sum.finish()));
+    match (&ready.0, &quote.partition) {
+        (Way::Pass(pass), _) => pass.run(quote).await.map(exact),
+        (Way::Plan(rows), Partition::Public(_)) => {
+            by_plan(rows.clone(), query, quote, catalogue, context)
+                .await
+                .map(exact)
+        }
+        (Way::Plan(rows), Partition::Threshold(threshold)) => {
+            keyed::keys_above(threshold, rows.clone(), query, quote, catalogue, context)
                 .await
                 .map(Outcome::AboveThreshold)
         }
@@ -90,13 +133,15 @@ pub async fn execute(
     .map_err(|_| ExecutionFailed)
 }
 
-async fn bounded_sum(
+/// The vector by the engine's own plan.
+pub(crate) async fn by_plan(
+    rows: LogicalPlan,
     query: &Query,
     quote: &Arc<Quote>,
     catalogue: &Catalogue,
     context: &SessionContext,
 ) -> EngineResult<BoundedSum> {
-    let sorted = plan(query, quote, catalogue, context).await?;
+    let sorted = plan(rows, query, quote, catalogue, context).await?;
     // Partitions between which rows are exchanged wait for each other; others can take turns.
     let at_once = if exchanges(&sorted) {
         usize::MAX
@@ -124,22 +169,24 @@ async fn bounded_sum(
 
 /// The plan of a question's rows, those of each person together.
 pub(crate) async fn plan(
+    rows: LogicalPlan,
     query: &Query,
     quote: &Quote,
     catalogue: &Catalogue,
     context: &SessionContext,
 ) -> EngineResult<Arc<dyn ExecutionPlan>> {
     let mut state = context.state();
-    let rows = |tables: &dyn Tables| rebuild(query, quote, catalogue.policy(), tables);
     let Some(prepared) = catalogue.prepared() else {
-        return sorted_by_unit(rows(catalogue)?, &state).await;
+        return sorted_by_unit(rows, &state).await;
     };
     let partitions = prepared.manifest().partitions;
     state.config_mut().options_mut().execution.target_partitions = partitions;
-    let sorted = sorted_by_unit(rows(catalogue)?, &state).await?;
+    let sorted = sorted_by_unit(rows, &state).await?;
     if exchanges(&sorted) {
         // The engine takes its own exchange and the prepared tables' for the same.
-        sorted_by_unit(rows(&Exchangeable(catalogue))?, &state).await
+        let tables = Exchangeable(catalogue);
+        let rows = rebuild(query, quote, catalogue.policy(), &tables)?;
+        sorted_by_unit(rows, &state).await
     } else {
         Ok(sorted)
     }

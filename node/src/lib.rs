@@ -11,6 +11,7 @@ mod identity;
 pub mod ingest;
 pub mod ledger;
 mod node;
+mod pass;
 pub mod pipeline;
 pub mod plan;
 pub mod prepared;

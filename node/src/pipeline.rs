@@ -23,13 +23,12 @@ use skerry_proto::{CONTRACT_VERSION, Delta, ErrorCode, ProjectId, QueryId, Refus
 
 use crate::{
     answer,
-    execute::{NoisyKeys, Outcome, execute},
+    execute::{NoisyKeys, Outcome, Ready, execute},
     ledger::{self, Charge, Head, Reservation},
     node::Node,
     plan::{
         gate,
         lower::{self, Lowered},
-        rebuild::rebuild,
     },
 };
 
@@ -44,13 +43,15 @@ pub struct Admitted {
     request: Request,
 }
 
-/// A question with its price. No data were read.
-#[derive(Debug)]
+/// A question with its price, and ready to run. No data were read: it hangs on the question, the
+/// policy and the data's version alone.
+#[derive(Debug, Clone)]
 pub struct Quoted {
-    lowered: Lowered,
+    lowered: Arc<Lowered>,
     project: ProjectId,
     request: Request,
     quote: Arc<Quote>,
+    ready: Arc<Ready>,
     request_hash: QuestionHash,
     layout_hash: QuestionHash,
     answer_key: QuestionHash,
@@ -138,14 +139,11 @@ impl Admitted {
             node.catalogue.policy(),
             &request,
         )?;
-        // The plan that would run is made here, so that what can't be rebuilt is not charged.
-        rebuild(
-            &self.lowered.query,
-            &quote,
-            node.catalogue.policy(),
-            &node.catalogue,
-        )
-        .map_err(|_| Refusal::new(ErrorCode::PlanRefused, "the question can't be planned", ""))?;
+        // What would run is made here, so that what can't be made is not charged.
+        let ready = Ready::new(&self.lowered.query, &quote, &node.catalogue, &node.engine)
+            .map_err(|_| {
+                Refusal::new(ErrorCode::PlanRefused, "the question can't be planned", "")
+            })?;
         let project = self.project.as_str().as_bytes();
         // What was asked, so that a retry is known after the policy or the data have changed.
         let asked = format!("{:?}", self.request);
@@ -179,10 +177,11 @@ impl Admitted {
             ],
         );
         Ok(Quoted {
-            lowered: self.lowered,
+            lowered: Arc::new(self.lowered),
             project: self.project,
             request: self.request,
             quote: Arc::new(quote),
+            ready: Arc::new(ready),
             request_hash,
             layout_hash,
             answer_key,
@@ -282,13 +281,14 @@ impl Quoted {
 }
 
 impl Reserved {
-    /// Runs the plan that was rebuilt from the question.
+    /// Runs what was made ready from the question.
     ///
     /// # Errors
     /// One refusal without a cause, whatever fails. The debit stands.
     pub async fn execute(self, node: &Node) -> Result<Executed, Refusal> {
         let Self { quoted, token } = self;
         let run = execute(
+            &quoted.ready,
             &quoted.lowered.query,
             &quoted.quote,
             &node.catalogue,

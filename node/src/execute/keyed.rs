@@ -18,6 +18,7 @@ use datafusion::{
     },
     common::{DataFusionError, Result as EngineResult, exec_err, internal_err},
     execution::{SendableRecordBatchStream, TaskContext},
+    logical_expr::LogicalPlan,
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::col},
     physical_plan::{
         ExecutionPlan,
@@ -67,12 +68,13 @@ pub struct NoisyKeys {
 /// Releases the keys of a question that reach its threshold.
 pub(super) async fn keys_above(
     threshold: &Threshold,
+    rows: LogicalPlan,
     query: &Query,
     quote: &Arc<Quote>,
     catalogue: &Catalogue,
     context: &SessionContext,
 ) -> EngineResult<NoisyKeys> {
-    let rows = plan(query, quote, catalogue, context).await?;
+    let rows = plan(rows, query, quote, catalogue, context).await?;
     let secret = RankingSecret::fresh().map_err(failed)?;
     let clipped = Arc::new(Mutex::new(0_i128));
     let sums =

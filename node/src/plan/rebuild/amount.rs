@@ -29,7 +29,7 @@ use super::{expression::total_cast, row::KeyCodes};
 
 /// A row's amount of the measure at this position in the quote, NULL for a row that doesn't
 /// contribute. `arguments` are those of [`Measure::arguments`].
-pub(super) fn amount(
+pub(crate) fn amount(
     measure: &Measure,
     position: usize,
     arguments: Vec<Expr>,

@@ -47,7 +47,7 @@ pub(super) fn plain_float(value: Expr) -> Expr {
 }
 
 /// Rebuilds an expression over columns that are given as expressions.
-pub(super) fn rebuild_expression(
+pub(crate) fn rebuild_expression(
     expression: &Expression,
     columns: &[Expr],
     types: &[DataType],

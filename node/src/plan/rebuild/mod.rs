@@ -5,9 +5,9 @@
 //! joins of private relations are on it, and every row that leaves belongs to exactly one person.
 //! All expressions are total: none fails on a row.
 
-mod amount;
+pub(crate) mod amount;
 mod expression;
-mod row;
+pub(crate) mod row;
 mod total;
 
 use std::sync::Arc;
@@ -28,7 +28,8 @@ use skerry_privacy::{
 };
 use skerry_proto::DataType;
 
-use self::expression::{rebuild_expression, total_cast};
+pub(crate) use self::expression::rebuild_expression;
+use self::expression::total_cast;
 use super::lower::engine_type;
 
 /// Name of the output column with the privacy unit.
@@ -292,7 +293,7 @@ impl Rebuilding<'_> {
                     let mut names = vec![];
                     for sum in sums_of(of_person.function, argument, of_argument) {
                         let name = self.name();
-                        sums.push(sum.alias(&name));
+                        sums.push(sum.aggregate().alias(&name));
                         names.push(col(name));
                     }
                     finished.push(finish(of_person.function, &names, of_argument)?);
@@ -424,7 +425,7 @@ impl Rebuilding<'_> {
 
 /// What the owner declares, enforced: a value that isn't listed is NULL before any expression sees
 /// it.
-fn enforced(value: Expr, column: &ColumnPolicy) -> EngineResult<Expr> {
+pub(crate) fn enforced(value: Expr, column: &ColumnPolicy) -> EngineResult<Expr> {
     match &column.domain {
         Domain::Values(values) => expression::listed(value, values, column.data_type),
         Domain::Range(_, _) | Domain::Unknown => Ok(value),
@@ -441,7 +442,7 @@ pub(crate) fn as_read(source: Expr, stored: &ArrowType, data_type: DataType) -> 
     }
 }
 
-fn type_of(expression: &Expression, types: &[DataType]) -> EngineResult<DataType> {
+pub(crate) fn type_of(expression: &Expression, types: &[DataType]) -> EngineResult<DataType> {
     expression
         .data_type(types)
         .map_err(|error| plan_datafusion_err!("{error}"))
@@ -470,12 +471,40 @@ fn join_on_unit(
 /// Decimals in which floats are summed: exact, so that the order of rows doesn't show.
 const ROW_DECIMAL: ArrowType = ArrowType::Decimal128(28, 9);
 
-/// The sums behind an aggregate over one person's rows, each with its name.
+/// A sum over one person's rows, of the rows in which the argument isn't NULL.
+#[derive(Debug, Clone)]
+pub(crate) enum PersonSum {
+    /// How many.
+    Count(Expr),
+    /// Their sum, of integers or of decimals, wrapping; NULL without rows.
+    Sum(Expr),
+    /// Their least; NULL without rows.
+    Minimum(Expr),
+    /// Their greatest; NULL without rows.
+    Maximum(Expr),
+}
+
+impl PersonSum {
+    fn aggregate(self) -> Expr {
+        match self {
+            Self::Count(argument) => aggregate::count(argument),
+            Self::Sum(argument) => aggregate::sum(argument),
+            Self::Minimum(argument) => aggregate::min(argument),
+            Self::Maximum(argument) => aggregate::max(argument),
+        }
+    }
+}
+
+/// The sums behind an aggregate over one person's rows.
 ///
 /// None of them depends on the order of the rows, which may hang on other persons': integers wrap,
 /// floats are summed as decimals (a row that doesn't fit is NULL), NaN and the negative zero are
 /// gone before a minimum or maximum is taken.
-fn sums_of(function: PersonFunction, argument: Expr, of_argument: DataType) -> Vec<Expr> {
+pub(crate) fn sums_of(
+    function: PersonFunction,
+    argument: Expr,
+    of_argument: DataType,
+) -> Vec<PersonSum> {
     let decimal = |value: Expr| Expr::TryCast(TryCast::new(Box::new(value), ROW_DECIMAL));
     let argument = match of_argument {
         DataType::Float => expression::plain_float(argument),
@@ -486,20 +515,20 @@ fn sums_of(function: PersonFunction, argument: Expr, of_argument: DataType) -> V
         | DataType::Timestamp => argument,
     };
     match function {
-        PersonFunction::Count => vec![aggregate::count(argument)],
-        PersonFunction::Sum if of_argument == DataType::Integer => vec![aggregate::sum(argument)],
-        PersonFunction::Sum => vec![aggregate::sum(decimal(argument))],
-        PersonFunction::Minimum => vec![aggregate::min(argument)],
-        PersonFunction::Maximum => vec![aggregate::max(argument)],
+        PersonFunction::Count => vec![PersonSum::Count(argument)],
+        PersonFunction::Sum if of_argument == DataType::Integer => vec![PersonSum::Sum(argument)],
+        PersonFunction::Sum => vec![PersonSum::Sum(decimal(argument))],
+        PersonFunction::Minimum => vec![PersonSum::Minimum(argument)],
+        PersonFunction::Maximum => vec![PersonSum::Maximum(argument)],
         PersonFunction::Average => vec![
-            aggregate::sum(decimal(argument.clone())),
-            aggregate::count(decimal(argument)),
+            PersonSum::Sum(decimal(argument.clone())),
+            PersonSum::Count(decimal(argument)),
         ],
     }
 }
 
 /// The aggregate from its sums.
-fn finish(
+pub(crate) fn finish(
     function: PersonFunction,
     sums: &[Expr],
     of_argument: DataType,

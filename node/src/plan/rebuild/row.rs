@@ -61,21 +61,22 @@ pub(super) struct KeyCodes {
     texts: HashMap<String, u32>,
 }
 
-/// From key values to the position of the group.
+/// The groups of a quote, by the codes of their keys.
 #[derive(Debug)]
-struct GroupPosition {
-    keys: Vec<KeyCodes>,
+pub(crate) struct Groups {
+    keys: Vec<Arc<KeyCodes>>,
+    types: Vec<DataType>,
     /// Mixed-radix combination of the keys' codes to the group's position.
     positions: HashMap<u64, u32>,
-    signature: Signature,
-    /// What it does follows from the groups; two functions are the same if these are.
-    groups: Vec<Vec<Value>>,
 }
 
-impl GroupPosition {
-    fn new(groups: &[Vec<Value>], key_types: &[DataType]) -> EngineResult<Self> {
-        let keys: Vec<KeyCodes> = (0..key_types.len())
-            .map(|key| KeyCodes::new(groups.iter().filter_map(|group| group.get(key))))
+impl Groups {
+    pub(crate) fn new(groups: &[Vec<Value>], key_types: &[DataType]) -> EngineResult<Self> {
+        let keys: Vec<Arc<KeyCodes>> = (0..key_types.len())
+            .map(|key| {
+                let values = groups.iter().filter_map(|group| group.get(key));
+                Arc::new(KeyCodes::new(values))
+            })
             .collect();
         let mut positions = HashMap::new();
         for (position, group) in groups.iter().enumerate() {
@@ -87,20 +88,111 @@ impl GroupPosition {
                 combine(&keys, codes).ok_or_else(|| plan_datafusion_err!("too many groups"))?;
             positions.insert(combined, position as u32);
         }
+        Ok(Self {
+            keys,
+            types: key_types.to_vec(),
+            positions,
+        })
+    }
+
+    /// How many codes each key has. A group's codes are combined with these as radices, the first
+    /// key's code being the highest digit.
+    pub(crate) fn radices(&self) -> impl Iterator<Item = usize> {
+        self.keys.iter().map(|key| key.codes.len())
+    }
+
+    /// The position of the group with these codes; nothing if there is none.
+    pub(crate) fn position(&self, combined: u64) -> Option<u32> {
+        self.positions.get(&combined).copied()
+    }
+
+    /// The code of a key's value, NULL for a value that is in no group.
+    pub(crate) fn code(&self, key: usize, value: Expr) -> EngineResult<Expr> {
+        let (Some(codes), Some(data_type)) = (self.keys.get(key), self.types.get(key)) else {
+            return Err(plan_datafusion_err!("there is no key {key}"));
+        };
+        let function = KeyCode {
+            codes: Arc::clone(codes),
+            name: format!("code_of_key_{key}"),
+            signature: Signature::exact(vec![engine_type(*data_type)], Volatility::Immutable),
+        };
+        Ok(ScalarUDF::from(function).call(vec![total_cast(value, *data_type)]))
+    }
+}
+
+/// From one key's value to its code.
+#[derive(Debug)]
+struct KeyCode {
+    codes: Arc<KeyCodes>,
+    /// One plan has one key at each position.
+    name: String,
+    signature: Signature,
+}
+
+impl PartialEq for KeyCode {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.codes, &other.codes)
+    }
+}
+
+impl Eq for KeyCode {}
+
+impl Hash for KeyCode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for KeyCode {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[ArrowType]) -> EngineResult<ArrowType> {
+        Ok(ArrowType::UInt32)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let Some(value) = arguments.args.first() else {
+            return exec_err!("a key needs a value");
+        };
+        let column = value.to_array(arguments.number_rows)?;
+        let codes = self.codes.codes_of(&column)?.into_iter();
+        let codes: UInt32Array = codes
+            .map(|code| (code != u32::MAX).then_some(code))
+            .collect();
+        Ok(ColumnarValue::Array(Arc::new(codes)))
+    }
+}
+
+/// From key values to the position of the group.
+#[derive(Debug)]
+struct GroupPosition {
+    groups: Groups,
+    signature: Signature,
+    /// What it does follows from the groups; two functions are the same if these are.
+    values: Vec<Vec<Value>>,
+}
+
+impl GroupPosition {
+    fn new(groups: &[Vec<Value>], key_types: &[DataType]) -> EngineResult<Self> {
         let types = key_types
             .iter()
             .map(|data_type| engine_type(*data_type))
             .collect();
         Ok(Self {
-            keys,
-            positions,
+            groups: Groups::new(groups, key_types)?,
             signature: Signature::exact(types, Volatility::Immutable),
-            groups: groups.to_vec(),
+            values: groups.to_vec(),
         })
     }
 }
 
-fn combine(keys: &[KeyCodes], codes: impl Iterator<Item = Option<u32>>) -> Option<u64> {
+fn combine(keys: &[Arc<KeyCodes>], codes: impl Iterator<Item = Option<u32>>) -> Option<u64> {
     let mut combined = 0u64;
     for (key, code) in keys.iter().zip(codes) {
         combined = combined
@@ -112,7 +204,7 @@ fn combine(keys: &[KeyCodes], codes: impl Iterator<Item = Option<u32>>) -> Optio
 
 impl PartialEq for GroupPosition {
     fn eq(&self, other: &Self) -> bool {
-        self.groups == other.groups && self.signature == other.signature
+        self.values == other.values && self.signature == other.signature
     }
 }
 
@@ -120,7 +212,7 @@ impl Eq for GroupPosition {}
 
 impl Hash for GroupPosition {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.groups.hash(state);
+        self.values.hash(state);
     }
 }
 
@@ -198,6 +290,7 @@ impl ScalarUDFImpl for GroupPosition {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         let columns = ColumnarValue::values_to_arrays(&arguments.args)?;
         let codes = self
+            .groups
             .keys
             .iter()
             .zip(&columns)
@@ -209,8 +302,8 @@ impl ScalarUDFImpl for GroupPosition {
             let of_row = codes
                 .iter()
                 .map(|codes| Some(codes[row]).filter(|code| *code != u32::MAX));
-            let position = combine(&self.keys, of_row)
-                .and_then(|combined| self.positions.get(&combined).copied());
+            let position = combine(&self.groups.keys, of_row)
+                .and_then(|combined| self.groups.position(combined));
             positions.append_option(position);
         }
         let positions: UInt32Array = positions.finish();
@@ -235,16 +328,16 @@ mod tests {
         let texts = StringViewArray::from(vec![Some("a"), Some("a"), Some("b"), Some("c"), None]);
         let integers = Int64Array::from(vec![Some(1), None, None, Some(1), Some(1)]);
         let codes = [
-            position.keys[0].codes_of(&texts).unwrap(),
-            position.keys[1].codes_of(&integers).unwrap(),
+            position.groups.keys[0].codes_of(&texts).unwrap(),
+            position.groups.keys[1].codes_of(&integers).unwrap(),
         ];
         let found: Vec<Option<u32>> = (0..5)
             .map(|row| {
                 let of_row = codes
                     .iter()
                     .map(|codes| Some(codes[row]).filter(|code| *code != u32::MAX));
-                combine(&position.keys, of_row)
-                    .and_then(|combined| position.positions.get(&combined).copied())
+                combine(&position.groups.keys, of_row)
+                    .and_then(|combined| position.groups.position(combined))
             })
             .collect();
         assert_eq!(found, [Some(0), Some(1), None, None, None]);

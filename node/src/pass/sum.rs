@@ -1,0 +1,275 @@
+//! Trusted. The end of a pass: each row's group and amounts, and the bounded sum of them.
+//!
+//! Promise: rows of a person are handed over together, whole persons at a time where it can be; a
+//! row whose unit falls stops the execution.
+
+use datafusion::{
+    arrow::{
+        array::{Array, AsArray, Int64Array, RecordBatch},
+        datatypes::{DataType as ArrowType, Int64Type},
+    },
+    common::{Result as EngineResult, ScalarValue, internal_err},
+    execution::SessionState,
+    logical_expr::Expr,
+};
+use skerry_privacy::contribution::{Amounts, BoundedSum, NO_GROUP as NONE};
+
+use super::{evaluate::Evaluator, operator::Operator, units::Units};
+use crate::plan::rebuild::row::Groups;
+
+/// Combinations of keys' codes for which a table is made, at most.
+const MOST_COMBINATIONS: usize = 1 << 18;
+
+/// What is found out of each row. Each thread has its own.
+#[derive(Debug, Clone)]
+pub struct Contributions {
+    unit: usize,
+    keys: Vec<Evaluator>,
+    position: Position,
+    amounts: Vec<Evaluator>,
+    codes: Vec<u32>,
+    groups: Vec<u32>,
+    ends: Vec<usize>,
+}
+
+/// From combined codes to the group's position.
+#[derive(Debug, Clone)]
+enum Position {
+    /// There is one group, or none.
+    Alone,
+    /// By the combination; [`NONE`] for none.
+    Table {
+        radices: Vec<u32>,
+        positions: Vec<u32>,
+    },
+}
+
+impl Contributions {
+    /// Over the rows of an operator; nothing where there are too many combinations of keys.
+    ///
+    /// # Errors
+    /// If the engine refuses an expression.
+    pub fn new(
+        rows: &Operator,
+        unit: &str,
+        groups: &Groups,
+        keys: &[Expr],
+        amounts: &[Expr],
+        state: &SessionState,
+    ) -> EngineResult<Option<Self>> {
+        let evaluators = |expressions: &[Expr], data_type: &ArrowType| {
+            expressions
+                .iter()
+                .map(|value| Evaluator::new(value, rows.schema(), state)?.of_type(data_type))
+                .collect::<EngineResult<Vec<_>>>()
+        };
+        let position = if keys.is_empty() {
+            Position::Alone
+        } else {
+            let radices: Vec<usize> = groups.radices().collect();
+            let combinations = radices
+                .iter()
+                .try_fold(1_usize, |product, radix| product.checked_mul(*radix));
+            let Some(combinations) = combinations.filter(|all| *all <= MOST_COMBINATIONS) else {
+                return Ok(None);
+            };
+            let position = |combined: usize| groups.position(combined as u64).unwrap_or(NONE);
+            Position::Table {
+                radices: radices.into_iter().map(|radix| radix as u32).collect(),
+                positions: (0..combinations).map(position).collect(),
+            }
+        };
+        Ok(Some(Self {
+            unit: rows.position(unit)?,
+            keys: evaluators(keys, &ArrowType::UInt32)?,
+            position,
+            amounts: evaluators(amounts, &ArrowType::Int64)?,
+            codes: vec![],
+            groups: vec![],
+            ends: vec![],
+        }))
+    }
+
+    /// Adds rows that go on where those before ended.
+    ///
+    /// # Errors
+    /// If they don't, or the engine fails.
+    pub fn add(
+        &mut self,
+        batch: &RecordBatch,
+        sum: &mut BoundedSum,
+        person: &mut Last,
+    ) -> EngineResult<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.find_groups(batch)?;
+        let values = self
+            .amounts
+            .iter_mut()
+            .map(|amount| match amount.constant() {
+                Some(ScalarValue::Int64(amount)) => Ok(Value::Same(*amount)),
+                Some(_) => internal_err!("an amount is no integer"),
+                None => {
+                    let values = amount.evaluate(batch)?;
+                    match values.as_primitive_opt::<Int64Type>() {
+                        Some(values) => Ok(Value::Rows(values.clone())),
+                        None => internal_err!("an amount is no integer"),
+                    }
+                }
+            })
+            .collect::<EngineResult<Vec<_>>>()?;
+        let nulls: Vec<Option<Vec<bool>>> = values.iter().map(Value::known).collect();
+        let amounts: Vec<Amounts<'_>> = values
+            .iter()
+            .zip(&nulls)
+            .map(|(value, known)| match value {
+                Value::Same(None) => Amounts::Nothing,
+                Value::Same(Some(amount)) => Amounts::Same(*amount),
+                Value::Rows(values) => Amounts::Rows {
+                    amounts: values.values(),
+                    known: known.as_deref(),
+                },
+            })
+            .collect();
+        let units = Units::of(batch.column(self.unit))?;
+        if !units.rise() || !person.goes_on(units) {
+            return internal_err!("the rows are not sorted by the unit");
+        }
+        units.ends(&mut self.ends);
+        // The first person may have begun before, and the last may go on: these are added row by
+        // row, and those between as a whole.
+        let Some(last) = self.ends.len().checked_sub(2) else {
+            // One person alone.
+            if !person.is(units, 0) {
+                sum.finish_person();
+            }
+            person.set(units, 0);
+            return add_rows(sum, 0..units.len(), &self.groups, &amounts);
+        };
+        let first_end = self.ends[0];
+        if !person.is(units, 0) {
+            sum.finish_person();
+        }
+        add_rows(sum, 0..first_end, &self.groups, &amounts)?;
+        sum.finish_person();
+        let last_start = self.ends[last];
+        if sum
+            .add_persons(first_end, &self.ends[1..=last], &self.groups, &amounts)
+            .is_err()
+        {
+            return internal_err!("a row is outside the groups");
+        }
+        person.set(units, last_start);
+        add_rows(sum, last_start..units.len(), &self.groups, &amounts)
+    }
+
+    /// Each row's group over `groups`.
+    fn find_groups(&mut self, batch: &RecordBatch) -> EngineResult<()> {
+        let rows = batch.num_rows();
+        self.groups.clear();
+        let Position::Table { radices, positions } = &self.position else {
+            self.groups.resize(rows, 0);
+            return Ok(());
+        };
+        for (key, (evaluator, radix)) in self.keys.iter_mut().zip(radices).enumerate() {
+            evaluator.codes(batch, &mut self.codes)?;
+            if key == 0 {
+                std::mem::swap(&mut self.groups, &mut self.codes);
+                continue;
+            }
+            for (combined, code) in self.groups.iter_mut().zip(&self.codes) {
+                *combined = if *combined == NONE || *code == NONE {
+                    NONE
+                } else {
+                    // At most the number of combinations.
+                    *combined * radix + code
+                };
+            }
+        }
+        for group in &mut self.groups {
+            *group = positions.get(*group as usize).copied().unwrap_or(NONE);
+        }
+        Ok(())
+    }
+}
+
+enum Value {
+    Same(Option<i64>),
+    Rows(Int64Array),
+}
+
+impl Value {
+    fn known(&self) -> Option<Vec<bool>> {
+        match self {
+            Self::Same(_) => None,
+            Self::Rows(values) => values
+                .nulls()
+                .filter(|nulls| nulls.null_count() > 0)
+                .map(|nulls| nulls.iter().collect()),
+        }
+    }
+}
+
+/// The person of the row before.
+#[derive(Debug, Default)]
+pub enum Last {
+    /// There was none.
+    #[default]
+    Nobody,
+    /// Known by an integer.
+    Integer(i64),
+    /// Known by a text.
+    Text(String),
+}
+
+impl Last {
+    fn goes_on(&self, units: Units<'_>) -> bool {
+        match (self, units) {
+            (Self::Nobody, _) => true,
+            (Self::Integer(last), Units::Integers(units)) => {
+                units.first().is_none_or(|first| last <= first)
+            }
+            (Self::Text(last), Units::Texts(units)) => {
+                units.is_empty() || last.as_str() <= units.value(0)
+            }
+            (Self::Integer(_), Units::Texts(_)) | (Self::Text(_), Units::Integers(_)) => false,
+        }
+    }
+
+    fn is(&self, units: Units<'_>, row: usize) -> bool {
+        match (self, units) {
+            (Self::Integer(last), Units::Integers(units)) => *last == units[row],
+            (Self::Text(last), Units::Texts(units)) => last == units.value(row),
+            (Self::Nobody, _)
+            | (Self::Integer(_), Units::Texts(_))
+            | (Self::Text(_), Units::Integers(_)) => false,
+        }
+    }
+
+    fn set(&mut self, units: Units<'_>, row: usize) {
+        *self = match units {
+            Units::Integers(units) => Self::Integer(units[row]),
+            Units::Texts(units) => Self::Text(units.value(row).to_owned()),
+        };
+    }
+}
+
+/// Adds rows of the current person one by one.
+fn add_rows(
+    sum: &mut BoundedSum,
+    rows: std::ops::Range<usize>,
+    groups: &[u32],
+    amounts: &[Amounts<'_>],
+) -> EngineResult<()> {
+    for row in rows {
+        if groups[row] == NONE {
+            continue;
+        }
+        let of_row = amounts.iter().map(|amounts| amounts.of(row));
+        if sum.add(groups[row] as usize, of_row).is_err() {
+            return internal_err!("a row is outside the groups");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! Trusted. Units of a batch's rows, in their order: where persons begin and end.
+
+use std::{cmp::Ordering, ops::Range};
+
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, StringViewArray},
+        datatypes::{DataType as ArrowType, Int64Type},
+    },
+    common::{Result as EngineResult, internal_err},
+};
+
+/// The units of some rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Units<'a> {
+    /// Integers.
+    Integers(&'a [i64]),
+    /// Texts.
+    Texts(&'a StringViewArray),
+}
+
+impl<'a> Units<'a> {
+    /// Of a column.
+    ///
+    /// # Errors
+    /// If a unit is missing, or of another type.
+    pub fn of(column: &'a ArrayRef) -> EngineResult<Self> {
+        if column.null_count() > 0 {
+            return internal_err!("a row belongs to nobody");
+        }
+        Ok(match column.data_type() {
+            ArrowType::Int64 => Self::Integers(column.as_primitive::<Int64Type>().values()),
+            ArrowType::Utf8View => Self::Texts(column.as_string_view()),
+            _ => return internal_err!("the unit is neither an integer nor a text"),
+        })
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Integers(units) => units.len(),
+            Self::Texts(units) => units.len(),
+        }
+    }
+
+    /// How a row's unit compares with one of another batch. Units of one node are of one type.
+    #[must_use]
+    pub fn compare(self, row: usize, other: Self, other_row: usize) -> Ordering {
+        match (self, other) {
+            (Self::Integers(own), Self::Integers(other)) => own[row].cmp(&other[other_row]),
+            (Self::Texts(own), Self::Texts(other)) => own.value(row).cmp(other.value(other_row)),
+            (Self::Integers(_), Self::Texts(_)) => Ordering::Less,
+            (Self::Texts(_), Self::Integers(_)) => Ordering::Greater,
+        }
+    }
+
+    /// Whether both are of one type.
+    #[must_use]
+    pub fn alike(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Integers(_), Self::Integers(_)) | (Self::Texts(_), Self::Texts(_))
+        )
+    }
+
+    /// Whether units never fall from row to row.
+    #[must_use]
+    pub fn rise(self) -> bool {
+        match self {
+            // Without an early end, so that it compiles to vector instructions.
+            Self::Integers(units) => units
+                .iter()
+                .zip(units.iter().skip(1))
+                .fold(true, |rise, (one, next)| rise & (one <= next)),
+            Self::Texts(units) => {
+                (1..units.len()).all(|row| units.value(row - 1) <= units.value(row))
+            }
+        }
+    }
+
+    /// The first row from `from` on whose unit isn't less than the other's; `len` if none.
+    #[must_use]
+    pub fn not_before(self, from: usize, other: Self, other_row: usize) -> usize {
+        self.first(from, |row| {
+            self.compare(row, other, other_row) != Ordering::Less
+        })
+    }
+
+    /// The first row from `from` on of another person than `from`'s.
+    #[must_use]
+    pub fn end_of_person(self, from: usize) -> usize {
+        match self {
+            Self::Integers(units) => {
+                let person = units[from];
+                // Persons have few rows: a search would take longer.
+                let mut row = from + 1;
+                while row < units.len() && units[row] == person {
+                    row += 1;
+                }
+                row
+            }
+            Self::Texts(units) => {
+                let person = units.value(from);
+                let mut row = from + 1;
+                while row < units.len() && units.value(row) == person {
+                    row += 1;
+                }
+                row
+            }
+        }
+    }
+
+    /// The first row from `from` on for which a condition holds that goes on holding: by steps
+    /// that double, then by halves.
+    fn first(self, from: usize, holds: impl Fn(usize) -> bool) -> usize {
+        let length = self.len();
+        let mut step = 1;
+        let mut low = from;
+        let mut high = from;
+        while high < length && !holds(high) {
+            low = high + 1;
+            high += step;
+            step *= 2;
+        }
+        let mut high = high.min(length);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if holds(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+
+    /// Writes the end of each person's rows over `ends`, the last one's too.
+    pub fn ends(self, ends: &mut Vec<usize>) {
+        ends.clear();
+        match self {
+            Self::Integers(units) => {
+                for (row, (one, next)) in units.iter().zip(units.iter().skip(1)).enumerate() {
+                    if one != next {
+                        ends.push(row + 1);
+                    }
+                }
+            }
+            Self::Texts(units) => {
+                for row in 1..units.len() {
+                    if units.value(row - 1) != units.value(row) {
+                        ends.push(row);
+                    }
+                }
+            }
+        }
+        if self.len() > 0 {
+            ends.push(self.len());
+        }
+    }
+}
+
+/// Rows of one person on both sides, or of the left side alone: some persons' then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting {
+    /// Of the left side.
+    pub left: Range<usize>,
+    /// Of the right side; empty: nobody of these is there.
+    pub right: Range<usize>,
+}
+
+/// Who meets whom, in the left side's order; the unmatched only if they are asked for.
+#[must_use]
+pub fn meetings(left: Units<'_>, right: Units<'_>, unmatched: bool) -> Vec<Meeting> {
+    let mut meetings = vec![];
+    let (mut l, mut r) = (0, 0);
+    let alone = |rows: Range<usize>, meetings: &mut Vec<Meeting>| {
+        if unmatched && !rows.is_empty() {
+            meetings.push(Meeting {
+                left: rows,
+                right: 0..0,
+            });
+        }
+    };
+    while l < left.len() && r < right.len() {
+        match left.compare(l, right, r) {
+            Ordering::Less => {
+                let next = left.not_before(l, right, r);
+                alone(l..next, &mut meetings);
+                l = next;
+            }
+            Ordering::Greater => r = right.not_before(r, left, l),
+            Ordering::Equal => {
+                let (left_end, right_end) = (left.end_of_person(l), right.end_of_person(r));
+                meetings.push(Meeting {
+                    left: l..left_end,
+                    right: r..right_end,
+                });
+                (l, r) = (left_end, right_end);
+            }
+        }
+    }
+    alone(l..left.len(), &mut meetings);
+    meetings
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sorted(most: usize) -> impl Strategy<Value = Vec<i64>> {
+        proptest::collection::vec(-20_i64..20, 0..most).prop_map(|mut units| {
+            units.sort_unstable();
+            units
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn all_pairs_of_one_person_meet(left in sorted(60), right in sorted(60)) {
+            let texts = |units: &[i64]| {
+                StringViewArray::from_iter_values(units.iter().map(|unit| format!("{:03}", unit + 50)))
+            };
+            let (left_texts, right_texts) = (texts(&left), texts(&right));
+            for (l, r) in [
+                (Units::Integers(&left), Units::Integers(&right)),
+                (Units::Texts(&left_texts), Units::Texts(&right_texts)),
+            ] {
+                let met = meetings(l, r, true);
+                let pairs: Vec<(usize, usize)> = met
+                    .iter()
+                    .flat_map(|meeting| {
+                        let rows = meeting.right.clone();
+                        meeting.left.clone().flat_map(move |l| rows.clone().map(move |r| (l, r)))
+                    })
+                    .collect();
+                let expected: Vec<(usize, usize)> = (0..left.len())
+                    .flat_map(|l| (0..right.len()).map(move |r| (l, r)))
+                    .filter(|(l, r)| left[*l] == right[*r])
+                    .collect();
+                prop_assert_eq!(pairs, expected);
+                let rows: Vec<usize> = met.iter().flat_map(|meeting| meeting.left.clone()).collect();
+                prop_assert_eq!(rows, (0..left.len()).collect::<Vec<_>>());
+                let matched: Vec<Meeting> = met.into_iter().filter(|m| !m.right.is_empty()).collect();
+                prop_assert_eq!(meetings(l, r, false), matched);
+                let mut ends = vec![];
+                l.ends(&mut ends);
+                let expected: Vec<usize> = (1..=left.len())
+                    .filter(|row| left.get(*row) != left.get(row - 1))
+                    .collect();
+                prop_assert_eq!(ends, expected);
+                prop_assert!(l.rise() && l.alike(r));
+            }
+        }
+    }
+}
