@@ -15,6 +15,7 @@ mod pass;
 pub mod pipeline;
 pub mod plan;
 pub mod prepared;
+mod quotes;
 mod serve;
 mod service;
 mod statistics;

@@ -21,6 +21,7 @@ use crate::{
     data_version::DataVersion,
     execute,
     ledger::{Ledger, LedgerError},
+    quotes::Quotes,
     statistics,
 };
 
@@ -62,6 +63,7 @@ pub struct Node {
     pub(crate) budget: Budget,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) engine: SessionContext,
+    pub(crate) quotes: Quotes,
     /// Questions that are analysed at the same time.
     pub(crate) analysing: Semaphore,
     /// Questions that run at the same time.
@@ -113,6 +115,7 @@ impl Node {
             budget,
             ledger: Arc::new(ledger),
             engine,
+            quotes: Quotes::new(),
             analysing: Semaphore::new(ANALYSED_AT_ONCE),
             running: Semaphore::new(config.limits.concurrent),
             time_grid: config.answers.time_grid,

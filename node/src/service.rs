@@ -11,6 +11,7 @@ use crate::{
     identity::is_coordinator,
     node::Node,
     pipeline::{Admitted, Decision, Quoted, Released, failed},
+    quotes::QuoteKey,
 };
 
 /// Enough for a question of the greatest depth that the gate admits.
@@ -42,21 +43,29 @@ impl NodeService {
     }
 
     async fn quoted(&self, question: wire::Question) -> Result<Quoted, Refusal> {
+        let key = QuoteKey::of(&question);
+        if let Some(quoted) = self.node.quotes.get(key) {
+            return Ok(quoted);
+        }
         let _turn = self
             .node
             .analysing
             .acquire()
             .await
             .map_err(|_| Refusal::new(ErrorCode::Unavailable, "the node is stopping", ""))?;
-        self.blocking(move |node| Admitted::admit(node, &question)?.quote(node))
-            .await
-            .map_err(|refusal| match refusal.code {
-                // A panic in analysis comes before any debit.
-                ErrorCode::Failed => {
-                    Refusal::new(ErrorCode::PlanRefused, "the question can't be analysed", "")
-                }
-                _ => refusal,
-            })
+        self.blocking(move |node| {
+            let quoted = Admitted::admit(node, &question)?.quote(node)?;
+            node.quotes.keep(key, &quoted);
+            Ok(quoted)
+        })
+        .await
+        .map_err(|refusal| match refusal.code {
+            // A panic in analysis comes before any debit.
+            ErrorCode::Failed => {
+                Refusal::new(ErrorCode::PlanRefused, "the question can't be analysed", "")
+            }
+            _ => refusal,
+        })
     }
 
     async fn release(&self, request: wire::ReleaseRequest) -> Result<wire::ReleaseReply, Refusal> {
@@ -85,27 +94,25 @@ impl NodeService {
                 self.blocking(move |node| executed.release(node)).await?
             }
         };
-        self.reply(released, project).await
+        self.reply(released, &project)
     }
 
-    async fn reply(
+    fn reply(
         &self,
         released: Released,
-        project: ProjectId,
+        project: &ProjectId,
     ) -> Result<wire::ReleaseReply, Refusal> {
-        self.blocking(move |node| {
-            let status = node
-                .ledger
-                .budget(&project)
-                .map_err(answer::ledger_stopped)?;
-            Ok(wire::ReleaseReply {
-                released: released.bytes,
-                charged: released.charged,
-                budget: Some(answer::budget(&status)),
-                ledger_head: released.head.map(Vec::from).unwrap_or_default(),
-            })
+        let status = self
+            .node
+            .ledger
+            .budget(project)
+            .map_err(answer::ledger_stopped)?;
+        Ok(wire::ReleaseReply {
+            released: released.bytes,
+            charged: released.charged,
+            budget: Some(answer::budget(&status)),
+            ledger_head: released.head.map(Vec::from).unwrap_or_default(),
         })
-        .await
     }
 }
 
