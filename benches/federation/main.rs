@@ -2,27 +2,32 @@
 //! one process, with the same threads, run in turns.
 //!
 //! ```text
-//! cargo bench --bench federation -- --people 1000000 --regions 5 --runs 7 --out results.json
+//! cargo bench --bench federation -- --people 1000000 --regions 1,5 --runs 7 --out results.json
 //! ```
 //!
 //! Skerry's time is what a researcher waits for: planning, mutual TLS between coordinator and
 //! nodes, debit on disk, bounding, noise, merging, intervals. Each run is a fresh, paid release.
-//! Plain DataFusion knows of no noise and no bounds, and reads the regions' files as one.
+//! Plain DataFusion knows of no noise and no bounds, and reads the regions' files as one. Both
+//! read prepared tables; `--unprepared` also has Skerry read the files as they were generated, by
+//! the engine's own plan.
 
 mod measure;
 mod plain;
 mod questions;
+mod report;
 
 use std::{
     error::Error,
+    fs,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
 };
 
 use clap::Parser;
-use datafusion::DATAFUSION_VERSION;
-use serde_json::{Value, json};
+use serde_json::Value;
 use skerry::{
-    federation,
+    federation::{self, Federation},
     init::{InitOptions, init},
     synth::{self, SynthOptions},
 };
@@ -30,39 +35,60 @@ use skerry_coordinator::{
     client::{Client, Credentials},
     question::Question,
 };
+use skerry_node::{
+    config::NodeConfig,
+    ingest::{IngestOptions, ingest},
+    prepared::manifest::Manifest,
+};
 use skerry_proto::Epsilon;
 
-use measure::{Run, median};
+use measure::Run;
 use plain::Plain;
 use questions::{QUESTIONS, Wording};
+use report::Measured;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// What is measured.
 #[derive(Debug, Parser)]
-struct Options {
-    /// People in all regions together; about 10 episodes each
-    #[arg(long, default_value_t = 100_000)]
-    people: u64,
-    /// Regions, each with a node of its own
-    #[arg(long, default_value_t = 5)]
-    regions: usize,
+pub struct Options {
+    /// People in all regions together, one or more numbers; about 10 episodes each
+    #[arg(long, value_delimiter = ',', default_value = "100000")]
+    people: Vec<u64>,
+    /// Regions, each with a node of its own; one or more numbers
+    #[arg(long, value_delimiter = ',', default_value = "5")]
+    regions: Vec<usize>,
+    /// Questions at once, each by a connection of its own; one or more numbers
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    at_once: Vec<usize>,
     /// Runs of each question on each side; the median counts
     #[arg(long, default_value_t = 7)]
     runs: usize,
+    /// Questions to ask, by the start of their names [default: all]
+    #[arg(long, value_delimiter = ',')]
+    questions: Vec<String>,
     /// Threads of the process [default: the machine's]
     #[arg(long)]
     threads: Option<usize>,
     /// The privacy loss of each run; small, so that a budget lasts for all of them
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.0001)]
     epsilon: f64,
-    /// Write each person's episodes together
+    /// Partitions of the prepared tables [default: by their size]
     #[arg(long)]
-    sorted: bool,
-    /// Where the data are written, or were: they are generated once [default: a folder that is
-    /// removed]
+    partitions: Option<usize>,
+    /// A top-level line for each node's configuration, as in `hot_mib = 512`
+    #[arg(long)]
+    node: Vec<String>,
+    /// Also over the files as they were generated
+    #[arg(long)]
+    unprepared: bool,
+    /// Where data are kept: they are generated and prepared once [default: a folder that is removed]
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Also write the results to a file
+    /// Where the federations' files are, and so the ledgers [default: a folder that is removed]
+    #[arg(long)]
+    home: Option<PathBuf>,
+    /// Also write the results to a file, and a picture beside it
     #[arg(long)]
     out: Option<PathBuf>,
     /// Given by `cargo bench`
@@ -70,13 +96,35 @@ struct Options {
     bench: bool,
 }
 
-/// The times of one question.
-struct Measured {
-    wording: &'static Wording,
-    plain: Vec<Run>,
-    skerry: Vec<Run>,
-    /// Why Skerry doesn't answer it.
-    refused: Option<String>,
+/// Whose time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// DataFusion over the prepared tables' files.
+    Plain,
+    /// Skerry over prepared tables.
+    Prepared,
+    /// Skerry over the files as they were generated.
+    Unprepared,
+}
+
+impl Side {
+    /// Its name in the results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Prepared => "prepared",
+            Self::Unprepared => "unprepared",
+        }
+    }
+}
+
+/// What is asked about.
+pub struct Setting {
+    people: u64,
+    episodes: u64,
+    regions: Vec<String>,
+    threads: usize,
+    data: PathBuf,
 }
 
 fn main() -> Result<(), Failure> {
@@ -90,48 +138,34 @@ fn main() -> Result<(), Failure> {
         .data
         .clone()
         .unwrap_or_else(|| folder.path().join("data"));
-    let truth = prepare(&options, &data)?;
-    let regions: Vec<String> = truth["regions"]
-        .as_object()
-        .map_or_else(Vec::new, |regions| regions.keys().cloned().collect());
-    let home = folder.path().join("federation");
-    init(&InitOptions {
-        folder: home.clone(),
-        regions: regions
-            .iter()
-            .map(|id| id.parse())
-            .collect::<Result<_, _>>()?,
-        data: None,
-        unit: None,
-        policy: Some(data.clone()),
-        port: 0,
-    })?;
+    let home = options
+        .home
+        .clone()
+        .unwrap_or_else(|| folder.path().to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()?;
-    let measured = runtime.block_on(async {
-        let plain = Plain::open(&data, &regions, threads).await?;
-        let federation = federation::start(&home).await?;
-        let credentials = Credentials::load(&home.join("researcher"))?;
-        let client = Client::connect(&federation.url(), &credentials).await?;
-        let mut measured = Vec::new();
-        for wording in &QUESTIONS {
-            measured.push(measure_question(wording, &options, &plain, &client).await?);
+    let mut results = vec![];
+    for people in &options.people {
+        for regions in &options.regions {
+            let own = data.join(format!("{people}-people-{regions}-regions"));
+            let setting = generate(&own, *people, *regions, threads)?;
+            let measured = runtime.block_on(measure_setting(&setting, &options, &home))?;
+            report::print(&setting, &measured, &options);
+            results.push(report::json(&setting, &measured));
+            report::write(&options, &results)?;
         }
-        federation.stop().await;
-        Ok::<_, Failure>(measured)
-    })?;
-    report(&options, threads, &truth, &measured)
+    }
+    Ok(())
 }
 
-/// Generates the data unless they are there; what is true of them.
-fn prepare(options: &Options, data: &Path) -> Result<Value, Failure> {
+/// Generates the data unless they are there.
+fn generate(data: &Path, people: u64, regions: usize, threads: usize) -> Result<Setting, Failure> {
     if !data.join("truth.json").exists() {
-        let mut wanted = SynthOptions::new(data, options.people);
-        wanted.regions = options.regions;
-        wanted.sorted = options.sorted;
-        let began = std::time::Instant::now();
+        let mut wanted = SynthOptions::new(data, people);
+        wanted.regions = regions;
+        let began = Instant::now();
         let summary = synth::generate(&wanted, &|_| ())?;
         println!(
             "{} synthetic people, {} episodes, {} regions: written in {:.1} s",
@@ -141,18 +175,156 @@ fn prepare(options: &Options, data: &Path) -> Result<Value, Failure> {
             began.elapsed().as_secs_f64()
         );
     }
-    Ok(serde_json::from_slice(&std::fs::read(
-        data.join("truth.json"),
-    )?)?)
+    let truth: Value = serde_json::from_slice(&fs::read(data.join("truth.json"))?)?;
+    Ok(Setting {
+        people,
+        episodes: truth["episodes"].as_u64().unwrap_or(0),
+        regions: truth["regions"]
+            .as_object()
+            .map_or_else(Vec::new, |regions| regions.keys().cloned().collect()),
+        threads,
+        data: data.to_owned(),
+    })
+}
+
+async fn measure_setting(
+    setting: &Setting,
+    options: &Options,
+    home: &Path,
+) -> Result<Vec<Measured>, Failure> {
+    let own = tempfile::tempdir_in(home)?;
+    let mut sides = vec![];
+    let prepared = write_federation(setting, &own.path().join("prepared"))?;
+    prepare(setting, options, &prepared).await?;
+    sides.push((Side::Prepared, prepared));
+    if options.unprepared {
+        let unprepared = write_federation(setting, &own.path().join("unprepared"))?;
+        sides.push((Side::Unprepared, unprepared));
+    }
+    let mut asked = vec![];
+    for (side, folder) in sides {
+        asked.push(Asked::start(side, &folder, options).await?);
+    }
+    let plain = Plain::open(&setting.regions, setting.threads, |region, table| {
+        let folder = prepared_folder(setting, region);
+        let manifest = Manifest::load(&folder)?;
+        Ok(folder.join(manifest.version.to_string()).join(table))
+    })
+    .await?;
+    let mut measured = vec![];
+    for wording in &QUESTIONS {
+        let wanted = options.questions.is_empty()
+            || options
+                .questions
+                .iter()
+                .any(|wanted| wording.name.starts_with(wanted.as_str()));
+        if !wanted {
+            continue;
+        }
+        for at_once in &options.at_once {
+            measured.push(measure_question(wording, *at_once, options, &plain, &asked).await?);
+        }
+    }
+    for side in asked {
+        side.federation.stop().await;
+    }
+    Ok(measured)
+}
+
+/// The configurations of one federation; the folder.
+fn write_federation(setting: &Setting, folder: &Path) -> Result<PathBuf, Failure> {
+    init(&InitOptions {
+        folder: folder.to_owned(),
+        regions: setting
+            .regions
+            .iter()
+            .map(|id| id.parse())
+            .collect::<Result<_, _>>()?,
+        data: None,
+        unit: None,
+        policy: Some(setting.data.clone()),
+        port: 0,
+    })?;
+    Ok(folder.to_owned())
+}
+
+fn prepared_folder(setting: &Setting, region: &str) -> PathBuf {
+    setting.data.join(region).join("prepared")
+}
+
+/// Prepares each region's tables unless they are prepared, and has its node use them.
+async fn prepare(setting: &Setting, options: &Options, federation: &Path) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut rows = 0;
+    for region in &setting.regions {
+        let file = federation.join(region).join("node.toml");
+        let folder = prepared_folder(setting, region);
+        let partitions = Manifest::load(&folder).ok().map(|found| found.partitions);
+        let wanted = options.partitions;
+        if partitions.is_none() || wanted.is_some() && partitions != wanted {
+            let into = IngestOptions {
+                folder: folder.clone(),
+                memory_mib: 1_024,
+                partitions: wanted,
+                threads: Some(setting.threads),
+            };
+            let report = ingest(&NodeConfig::load(&file)?, &into, &|_| ()).await?;
+            rows += report
+                .tables
+                .values()
+                .map(|table| table.found.rows)
+                .sum::<u64>();
+        }
+        let mut lines = format!("prepared = {:?}\n", folder.display().to_string());
+        for line in &options.node {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+        let text = fs::read_to_string(&file)?;
+        fs::write(
+            &file,
+            text.replacen("listen = ", &format!("{lines}listen = "), 1),
+        )?;
+    }
+    if rows > 0 {
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{rows} rows of all tables: prepared in {seconds:.1} s");
+    }
+    Ok(())
+}
+
+/// A federation that is asked.
+struct Asked {
+    side: Side,
+    federation: Federation,
+    clients: Vec<Arc<Client>>,
+}
+
+impl Asked {
+    async fn start(side: Side, folder: &Path, options: &Options) -> Result<Self, Failure> {
+        let federation = federation::start(folder).await?;
+        let credentials = Credentials::load(&folder.join("researcher"))?;
+        let mut clients = vec![];
+        for _ in 0..options.at_once.iter().copied().max().unwrap_or(1) {
+            let client = Client::connect(&federation.url(), &credentials).await?;
+            clients.push(Arc::new(client));
+        }
+        Ok(Self {
+            side,
+            federation,
+            clients,
+        })
+    }
 }
 
 /// One question in turns, after a turn of each that doesn't count. A question that Skerry refuses
 /// is left out of the ratios, and said.
 async fn measure_question(
     wording: &'static Wording,
+    at_once: usize,
     options: &Options,
     plain: &Plain,
-    client: &Client,
+    asked: &[Asked],
 ) -> Result<Measured, Failure> {
     let mut question = Question::new(wording.skerry);
     question.epsilon = Some(Epsilon::try_from(options.epsilon)?);
@@ -160,106 +332,36 @@ async fn measure_question(
     let sql = plain.sql(wording);
     let mut measured = Measured {
         wording,
-        plain: Vec::new(),
-        skerry: Vec::new(),
+        at_once,
+        runs: vec![(Side::Plain, vec![])],
         refused: None,
     };
-    if let Err(refusal) = client.query(&question).await {
-        measured.refused = Some(refusal.to_string());
-        return Ok(measured);
+    for side in asked {
+        if let Err(refusal) = side.clients[0].query(&question).await {
+            measured.refused = Some(refusal.to_string());
+            return Ok(measured);
+        }
+        measured.runs.push((side.side, vec![]));
     }
     for turn in 0..=options.runs {
-        let theirs = measure::run(async || plain.rows(&sql).await).await?;
-        let ours = measure::run(async || {
-            let answer = client.query(&question).await?;
-            Ok(answer.rows.num_rows())
+        let theirs = measure::run(at_once, |_| {
+            let (plain, sql) = (plain.clone(), sql.clone());
+            async move { plain.rows(&sql).await }
         })
         .await?;
+        let mut runs: Vec<Run> = vec![theirs];
+        for side in asked {
+            let ours = measure::run(at_once, |index| {
+                let (client, question) = (Arc::clone(&side.clients[index]), question.clone());
+                async move { Ok(client.query(&question).await?.rows.num_rows()) }
+            });
+            runs.push(ours.await?);
+        }
         if turn > 0 {
-            measured.plain.push(theirs);
-            measured.skerry.push(ours);
+            for ((_, all), run) in measured.runs.iter_mut().zip(runs) {
+                all.push(run);
+            }
         }
     }
     Ok(measured)
-}
-
-fn report(
-    options: &Options,
-    threads: usize,
-    truth: &Value,
-    measured: &[Measured],
-) -> Result<(), Failure> {
-    let mut table = comfy_table::Table::new();
-    table.set_header([
-        "question",
-        "plain ms",
-        "skerry ms",
-        "ratio",
-        "plain rows",
-        "skerry rows",
-        "plain peak MiB",
-        "skerry peak MiB",
-    ]);
-    let mut logarithms = 0.0;
-    let mut results = Vec::new();
-    for question in measured {
-        if let Some(refusal) = &question.refused {
-            println!("{} is not answered: {refusal}", question.wording.name);
-            results.push(json!({"question": question.wording.name, "refused": refusal}));
-            continue;
-        }
-        let plain = median(&question.plain);
-        let skerry = median(&question.skerry);
-        let ratio = skerry.milliseconds / plain.milliseconds;
-        logarithms += ratio.ln();
-        table.add_row([
-            question.wording.name.to_owned(),
-            format!("{:.1}", plain.milliseconds),
-            format!("{:.1}", skerry.milliseconds),
-            format!("{ratio:.2}"),
-            plain.rows.to_string(),
-            skerry.rows.to_string(),
-            measure::show_memory(plain.peak_bytes),
-            measure::show_memory(skerry.peak_bytes),
-        ]);
-        let times = |runs: &[Run]| runs.iter().map(|run| run.milliseconds).collect::<Vec<_>>();
-        results.push(json!({
-            "question": question.wording.name,
-            "sql": question.wording.skerry,
-            "ratio": ratio,
-            "plain_ms": times(&question.plain),
-            "skerry_ms": times(&question.skerry),
-            "plain_peak_bytes": plain.peak_bytes,
-            "skerry_peak_bytes": skerry.peak_bytes,
-        }));
-    }
-    let answered = measured
-        .iter()
-        .filter(|question| question.refused.is_none())
-        .count();
-    let mean = (logarithms / answered.max(1) as f64).exp();
-    println!("{table}");
-    println!(
-        "geometric mean of the ratios {mean:.2}; {} episodes, {} regions, {threads} threads, median of {} runs, \
-         DataFusion {DATAFUSION_VERSION}",
-        truth["episodes"],
-        truth["regions"].as_object().map_or(0, serde_json::Map::len),
-        options.runs
-    );
-    if let Some(out) = &options.out {
-        let text = json!({
-            "command": std::env::args().collect::<Vec<_>>(),
-            "machine": measure::machine(),
-            "skerry": env!("CARGO_PKG_VERSION"),
-            "datafusion": DATAFUSION_VERSION,
-            "people": truth["people"],
-            "episodes": truth["episodes"],
-            "regions": truth["regions"].as_object().map(|regions| regions.keys().collect::<Vec<_>>()),
-            "threads": threads,
-            "geometric_mean": mean,
-            "questions": results,
-        });
-        std::fs::write(out, format!("{text:#}\n"))?;
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What is asked, of Skerry and of plain DataFusion.
 
 /// One question in both forms.
+#[derive(Debug)]
 pub struct Wording {
     /// Its name in the results.
     pub name: &'static str,
@@ -12,8 +13,14 @@ pub struct Wording {
     pub total: &'static str,
 }
 
-/// The questions.
-pub const QUESTIONS: [Wording; 6] = [
+/// The questions. The first says what a question costs that reads next to nothing, and doesn't count.
+pub const QUESTIONS: [Wording; 7] = [
+    Wording {
+        name: "Q0 people included (overhead)",
+        skerry: "SELECT COUNT(*) AS people FROM inclusions",
+        part: "SELECT COUNT(*) AS n FROM {region}_inclusions",
+        total: "SELECT SUM(n) AS people FROM ({parts})",
+    },
     Wording {
         name: "Q1 episodes by service",
         skerry: "SELECT service, COUNT(*) AS episodes FROM episodes GROUP BY service",
