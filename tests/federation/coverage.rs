@@ -7,7 +7,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use crate::sites::{keys, numbers, randhie};
 
 /// The exact answer over all sites' files.
-async fn exactly(sql: &str) -> datafusion::arrow::array::RecordBatch {
+pub async fn exactly(sql: &str) -> datafusion::arrow::array::RecordBatch {
     let context = SessionContext::new();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/randhie");
     for site in 1..=6 {

@@ -23,6 +23,7 @@ mod ingest;
 mod name_codec;
 mod randhie;
 mod sites;
+mod six_questions;
 mod sql;
 mod support;
 mod threats;
