@@ -80,6 +80,9 @@ const QUESTIONS: [(&str, usize, &str); 8] = [
     ),
 ];
 
+/// Enough for all runs.
+const LARGE_BUDGET: &str = "{ epsilon = 900.0, delta = 1e-7 }";
+
 #[derive(Debug, Parser)]
 struct Options {
     /// People in all regions together; about 10 episodes each
@@ -202,13 +205,17 @@ fn copy_or_link(from: &Path, to: &Path) -> Result<(), Failure> {
             .map(|line| {
                 if line.starts_with("project = {") || line.starts_with("total = {") {
                     let name = line.split(' ').next().unwrap_or_default();
-                    format!("{name} = {{ epsilon = 100000.0, delta = 1e-9 }}")
+                    format!("{name} = {LARGE_BUDGET}")
                 } else {
                     line.to_owned()
                 }
             })
             .collect();
-        std::fs::write(to, lines.join("\n"))?;
+        let mut text = lines.join("\n");
+        if text.contains("[[table]]") && !text.contains("[budget]") {
+            text += &format!("\n[budget]\nproject = {LARGE_BUDGET}\ntotal = {LARGE_BUDGET}\n");
+        }
+        std::fs::write(to, text)?;
     } else {
         std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(|_| ()))?;
     }
