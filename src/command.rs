@@ -111,10 +111,15 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Of each thread; only what is used of it is taken.
+const STACK_BYTES: usize = 32 << 20;
+
 /// Runs a future to its end on all cores.
 fn block_on<T>(future: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // The engine walks nested plans on the stack.
+        .thread_stack_size(STACK_BYTES)
         .build()
         .map_err(|error| {
             Refusal::new(

@@ -20,7 +20,7 @@ use skerry_proto::{ErrorCode, Refusal, limit, planning};
 use crate::{
     canonical::canonical,
     federated_table::{FederatedTable, NameCodec},
-    lineage::{carried, is_carried, unit},
+    lineage::{carried_or_null, is_carried, unit},
     plan::Planned,
     refuse::refuse,
 };
@@ -164,7 +164,8 @@ fn split(plan: LogicalPlan, cuts: &mut Cuts) -> Result<(LogicalPlan, bool), Refu
 
 /// Whether an aggregate keeps persons apart.
 fn per_person(aggregate: &Aggregate) -> bool {
-    let units = carried(&aggregate.input, &unit);
+    // Whether NULLs among the units are left out is for the nodes to see.
+    let units = carried_or_null(&aggregate.input, &unit);
     let schema = aggregate.input.schema();
     aggregate
         .group_expr

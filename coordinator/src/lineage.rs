@@ -15,6 +15,23 @@ pub(crate) fn carried(
     plan: &LogicalPlan,
     wanted: &dyn Fn(&FederatedTable) -> Option<String>,
 ) -> Vec<bool> {
+    found(plan, wanted, false)
+}
+
+/// The same, also where the column is NULL because an outer join found no match.
+pub(crate) fn carried_or_null(
+    plan: &LogicalPlan,
+    wanted: &dyn Fn(&FederatedTable) -> Option<String>,
+) -> Vec<bool> {
+    found(plan, wanted, true)
+}
+
+fn found(
+    plan: &LogicalPlan,
+    wanted: &dyn Fn(&FederatedTable) -> Option<String>,
+    or_null: bool,
+) -> Vec<bool> {
+    let carried = |plan: &LogicalPlan, wanted| found(plan, wanted, or_null);
     let width = plan.schema().fields().len();
     match plan {
         LogicalPlan::TableScan(scan) => {
@@ -37,20 +54,44 @@ pub(crate) fn carried(
         LogicalPlan::Aggregate(aggregate) => {
             let below = carried(&aggregate.input, wanted);
             let schema = aggregate.input.schema();
-            let mut flags = vec![false; width];
-            for (flag, expr) in flags.iter_mut().zip(&aggregate.group_expr) {
-                *flag = is_carried(expr, schema, &below);
-            }
+            // A column that is the same on all rows of a group is any of its values; `DISTINCT ON`
+            // brings that.
+            let keys: Vec<&Expr> = aggregate.group_expr.iter().collect();
+            let one_of = |expr: &Expr| match expr {
+                Expr::AggregateFunction(function) => {
+                    let of_any = matches!(
+                        function.func.name(),
+                        "first_value" | "last_value" | "min" | "max"
+                    );
+                    let own = |argument: &Expr| keys.contains(&argument);
+                    of_any
+                        && function.params.filter.is_none()
+                        && matches!(function.params.args.as_slice(), [argument]
+                            if own(argument) && is_carried(argument, schema, &below))
+                }
+                _ => false,
+            };
+            let of_keys = aggregate.group_expr.iter();
+            let mut flags: Vec<bool> = of_keys
+                .map(|expr| is_carried(expr, schema, &below))
+                .collect();
+            // Grouping sets have columns of their own.
+            flags.resize(width - aggregate.aggr_expr.len(), false);
+            flags.extend(aggregate.aggr_expr.iter().map(one_of));
             flags
         }
         LogicalPlan::Window(window) => padded(carried(&window.input, wanted), width),
         LogicalPlan::Join(join) => {
             let left = || carried(&join.left, wanted);
             let right = || carried(&join.right, wanted);
+            let none = |flags: Vec<bool>| flags.into_iter().map(|flag| flag && or_null).collect();
             let flags = match join.join_type {
+                JoinType::Left => [left(), none(right())].concat(),
+                JoinType::Right => [none(left()), right()].concat(),
+                JoinType::Full => [none(left()), none(right())].concat(),
+                JoinType::Inner => [left(), right()].concat(),
                 JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left(),
                 JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right(),
-                _ => left().into_iter().chain(right()).collect(),
             };
             padded(flags, width)
         }

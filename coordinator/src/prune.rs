@@ -119,6 +119,15 @@ mod tests {
                 "SELECT COUNT(*) FROM patients p WHERE NOT EXISTS (SELECT 1 FROM visits v WHERE v.person_id = p.person_id AND v.region = 'a')",
                 "ab",
             ),
+            // Of a row without a match the other side's region is NULL.
+            (
+                "SELECT COUNT(*) FROM patients p LEFT JOIN visits v ON v.person_id = p.person_id WHERE v.region IS NULL",
+                "ab",
+            ),
+            (
+                "SELECT COUNT(*) FROM patients p LEFT JOIN visits v ON v.person_id = p.person_id WHERE p.region = 'b'",
+                "b",
+            ),
             (
                 "SELECT COUNT(*) FROM (SELECT person_id FROM visits WHERE region = 'a' UNION ALL SELECT person_id FROM patients WHERE region = 'b') t",
                 "ab",

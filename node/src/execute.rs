@@ -179,7 +179,8 @@ pub(crate) async fn plan(
     let Some(prepared) = catalogue.prepared() else {
         return sorted_by_unit(rows, &state).await;
     };
-    let partitions = prepared.manifest().partitions;
+    // With a single partition the engine would take hash joins; see `engine`.
+    let partitions = prepared.manifest().partitions.max(2);
     state.config_mut().options_mut().execution.target_partitions = partitions;
     let sorted = sorted_by_unit(rows, &state).await?;
     if exchanges(&sorted) {

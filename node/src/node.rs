@@ -21,6 +21,7 @@ use crate::{
     data_version::DataVersion,
     execute,
     ledger::{Ledger, LedgerError},
+    plan::rebuild::WindowPlanner,
     quotes::Quotes,
     statistics,
 };
@@ -148,11 +149,17 @@ fn engine(config: &NodeConfig) -> Result<SessionContext, StartError> {
     // A hash join holds one side in memory and fails where that is too much: a failure that hangs
     // on the data. Sorts spill.
     session.options_mut().optimizer.prefer_hash_join = false;
+    // Which side is held in memory is decided when the plan is rebuilt, not by sizes of data.
+    session.options_mut().optimizer.join_reordering = false;
+    // With a single partition the engine would take a hash join all the same.
+    let partitions = &mut session.options_mut().execution.target_partitions;
+    *partitions = (*partitions).max(2);
     let state = SessionStateBuilder::new()
         .with_config(session)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rules(execute::rules())
+        .with_query_planner(Arc::new(WindowPlanner))
         .build();
     Ok(SessionContext::new_with_state(state))
 }

@@ -21,6 +21,8 @@ pub const PATTERN_LENGTH: usize = 256;
 pub const REPEATED_PARTS: usize = 20_000;
 /// How often one question names views: each time stands for the view's whole definition.
 pub const VIEWS: usize = 64;
+/// Windows of one question, one above the other; columns of the same partition and order share one.
+pub const WINDOWS: usize = 16;
 /// Aggregates of one frontier.
 pub const AGGREGATES: usize = 64;
 /// Bytes of the keys of one release that are not known beforehand. A quarter of a message, so that

@@ -7,12 +7,13 @@ mod unheard;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use datafusion::{
-    common::Result,
-    execution::SessionState,
+    common::{Result, alias::AliasGenerator, config::ConfigOptions},
+    execution::{FunctionRegistry, SessionState},
     logical_expr::LogicalPlan,
     optimizer::{
-        Optimizer, OptimizerContext, OptimizerRule,
+        Optimizer, OptimizerConfig, OptimizerRule,
         decorrelate_lateral_join::DecorrelateLateralJoin,
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
         eliminate_cross_join::EliminateCrossJoin,
@@ -69,8 +70,38 @@ pub fn rewrite(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
         // `FROM a, b WHERE a.x = b.x` is a join on x.
         Arc::new(EliminateCrossJoin::new()),
     ];
-    // Without a start time `now()` stays what it is, for the nodes to refuse.
-    let context = OptimizerContext::new_with_config_options(Arc::clone(state.config_options()))
-        .without_query_execution_start_time();
+    let context = Rewriting {
+        options: Arc::clone(state.config_options()),
+        aliases: Arc::default(),
+        functions: state,
+    };
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
+}
+
+/// What the rewrites know.
+struct Rewriting<'a> {
+    options: Arc<ConfigOptions>,
+    /// Counted anew for each statement.
+    aliases: Arc<AliasGenerator>,
+    /// `DISTINCT ON` becomes `FIRST_VALUE`, which is looked up by name.
+    functions: &'a SessionState,
+}
+
+impl OptimizerConfig for Rewriting<'_> {
+    /// None, so that `now()` stays what it is, for the nodes to refuse.
+    fn query_execution_start_time(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    fn alias_generator(&self) -> &Arc<AliasGenerator> {
+        &self.aliases
+    }
+
+    fn options(&self) -> Arc<ConfigOptions> {
+        Arc::clone(&self.options)
+    }
+
+    fn function_registry(&self) -> Option<&dyn FunctionRegistry> {
+        Some(self.functions)
+    }
 }

@@ -92,6 +92,7 @@ files! {
     above: "above.slt";
     aggregates: "aggregates.slt";
     dates: "dates.slt";
+    distinct: "distinct.slt";
     domain: "domain.slt";
     expressions: "expressions.slt";
     frontiers: "frontiers.slt";
@@ -109,6 +110,7 @@ files! {
     text: "text.slt";
     threshold: "threshold.slt";
     unions: "unions.slt";
+    windows: "windows.slt";
 }
 
 fn folder() -> PathBuf {

@@ -451,6 +451,73 @@ cuts! {
                   Aggregate: groupBy=[[visits.person_id]], aggr=[[count(Int64(1))]]
                     TableScan: visits
     "#;
+    first_of_each_person: "SELECT kind, COUNT(*) FROM (SELECT DISTINCT ON (person_id) person_id, kind FROM visits ORDER BY person_id, cost) t GROUP BY kind" => @r#"
+    Projection: t.kind, count(Int64(1)) AS count(*)
+      Released: 0
+    -- 0
+    Aggregate: groupBy=[[t.kind]], aggr=[[count(Int64(1))]]
+      SubqueryAlias: t
+        Projection: first_value(visits.person_id) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST] AS person_id, first_value(visits.kind) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST] AS kind
+          Sort: visits.person_id ASC NULLS LAST
+            Aggregate: groupBy=[[visits.person_id]], aggr=[[first_value(visits.person_id) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST], first_value(visits.kind) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST]]]
+              TableScan: visits
+    "#;
+    still_of_a_person: "SELECT COUNT(*) FROM (SELECT t.person_id, COUNT(*) n FROM (SELECT DISTINCT ON (person_id) person_id, kind FROM visits ORDER BY person_id, cost) t JOIN visits v ON v.person_id = t.person_id GROUP BY t.person_id) u WHERE n > 2" => @r#"
+    Projection: count(Int64(1)) AS count(*)
+      Released: 0
+    -- 0
+    Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]]
+      Filter: u.n > Int64(2)
+        SubqueryAlias: u
+          Projection: t.person_id, count(Int64(1)) AS count(*) AS n
+            Aggregate: groupBy=[[t.person_id]], aggr=[[count(Int64(1))]]
+              Inner Join: t.person_id = v.person_id
+                SubqueryAlias: t
+                  Projection: first_value(visits.person_id) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST] AS person_id, first_value(visits.kind) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST] AS kind
+                    Sort: visits.person_id ASC NULLS LAST
+                      Aggregate: groupBy=[[visits.person_id]], aggr=[[first_value(visits.person_id) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST], first_value(visits.kind) ORDER BY [visits.person_id ASC NULLS LAST, visits.cost ASC NULLS LAST]]]
+                        TableScan: visits
+                SubqueryAlias: v
+                  TableScan: visits
+    "#;
+    numbered: "SELECT site, COUNT(*) FROM (SELECT site FROM visits QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY cost) = 1) t GROUP BY site" => @r#"
+    Projection: t.site, count(Int64(1)) AS count(*)
+      Released: 0
+    -- 0
+    Aggregate: groupBy=[[t.site]], aggr=[[count(Int64(1))]]
+      SubqueryAlias: t
+        Projection: visits.site
+          Filter: row_number() PARTITION BY [visits.person_id] ORDER BY [visits.cost ASC NULLS LAST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW = UInt64(1)
+            WindowAggr: windowExpr=[[row_number() PARTITION BY [visits.person_id] ORDER BY [visits.cost ASC NULLS LAST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW]]
+              TableScan: visits
+    "#;
+    window_below: "SELECT site, SUM(cost - earlier) FROM (SELECT site, cost, LAG(cost) OVER (PARTITION BY person_id ORDER BY site) AS earlier FROM visits) t GROUP BY site" => @r#"
+    Projection: t.site, sum(t.cost - t.earlier)
+      Released: 0
+    -- 0
+    Aggregate: groupBy=[[t.site]], aggr=[[sum(t.cost - t.earlier)]]
+      SubqueryAlias: t
+        Projection: visits.site, visits.cost, lag(visits.cost) PARTITION BY [visits.person_id] ORDER BY [visits.site ASC NULLS LAST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW AS earlier
+          WindowAggr: windowExpr=[[lag(visits.cost) PARTITION BY [visits.person_id] ORDER BY [visits.site ASC NULLS LAST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW]]
+            TableScan: visits
+    "#;
+    exists_below_or: "SELECT COUNT(*) FROM patients p WHERE age > 80 OR EXISTS (SELECT 1 FROM visits v WHERE v.person_id = p.person_id AND v.site = 2)" => @r#"
+    Projection: count(Int64(1)) AS count(*)
+      Released: 0
+    -- 0
+    Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]]
+      Projection: p.person_id, p.sex, p.age, p.region
+        Filter: p.age > Int64(80) OR __correlated_sq_1.mark
+          LeftMark Join: p.person_id = __correlated_sq_1.person_id
+            SubqueryAlias: p
+              TableScan: patients
+            Projection: __correlated_sq_1.person_id
+              SubqueryAlias: __correlated_sq_1
+                Projection: Int64(1), v.person_id
+                  Filter: v.site = Int64(2)
+                    SubqueryAlias: v
+                      TableScan: visits
+    "#;
     public_only: "SELECT COUNT(*) FROM sites" => @r#"
     Projection: count(Int64(1)) AS count(*)
       Aggregate: groupBy=[[]], aggr=[[count(Int64(1))]]

@@ -1,8 +1,8 @@
 //! The privacy claim over whole questions: for generated data and generated questions, removing
 //! one person moves the vector before noise by at most the claimed sensitivity.
 //!
-//! The relations are evaluated by a small reference below, which follows the meaning of the closed
-//! question and nothing else, so that neither DataFusion nor the node takes part.
+//! The relations are evaluated by a small reference, so that neither DataFusion nor the node takes
+//! part.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,311 +12,25 @@
 )]
 
 mod faults;
+mod reference;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::{Deref, DerefMut},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use faults::{BREAKING, Fault, HARMLESS};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
+use reference::{
+    Data, Row,
+    generate::{any_data, any_relation, compare, float, policy, tables, text},
+    rows,
+};
 use skerry_privacy::{
     analysis::{Frame, Purpose, Quote, Range, Request, Wording, measure::Measure, quote},
     contribution::{BoundedSum, KeyedSum, Norm, PartialSum, RankingSecret},
     key::Key,
     mechanism::Mechanism,
-    policy::{ColumnPolicy, Domain, Ownership, Policy, TablePolicy},
-    question::{
-        Aggregate, Arithmetic, Comparison, Expression, JoinKind, Pair, PersonAggregate,
-        PersonFunction, Query, Relation, Spread,
-    },
+    question::{Aggregate, Arithmetic, Comparison, Expression, Pair, Query, Spread},
 };
 use skerry_proto::{DataType, Delta, Epsilon, Value};
-
-type Row = Vec<Value>;
-
-/// Rows of each table, with the unit first.
-type Tables = BTreeMap<&'static str, Vec<Row>>;
-
-/// Tables, and what is wrong with whoever evaluates questions over them.
-#[derive(Debug, Clone)]
-struct Data {
-    tables: Tables,
-    fault: Option<Fault>,
-}
-
-impl From<Tables> for Data {
-    fn from(tables: Tables) -> Self {
-        Self {
-            tables,
-            fault: None,
-        }
-    }
-}
-
-impl Deref for Data {
-    type Target = Tables;
-
-    fn deref(&self) -> &Tables {
-        &self.tables
-    }
-}
-
-impl DerefMut for Data {
-    fn deref_mut(&mut self) -> &mut Tables {
-        &mut self.tables
-    }
-}
-
-fn column(name: &str, data_type: DataType, domain: Domain, nulls: bool) -> ColumnPolicy {
-    ColumnPolicy {
-        name: name.into(),
-        data_type,
-        domain,
-        nulls,
-    }
-}
-
-fn policy(max_rows: u64) -> Policy {
-    let private = |max_rows_per_unit, columns| TablePolicy {
-        ownership: Ownership::Private {
-            unit: "id".into(),
-            max_rows_per_unit,
-        },
-        columns,
-    };
-    let id = || column("id", DataType::Integer, Domain::Unknown, true);
-    let texts = |values: &[&str]| {
-        Domain::Values(
-            values
-                .iter()
-                .map(|text| Value::Text((*text).into()))
-                .collect(),
-        )
-    };
-    let public = TablePolicy {
-        ownership: Ownership::Public {
-            rows: vec![
-                vec![Value::Text("a".into()), Value::Integer(10)],
-                vec![Value::Text("b".into()), Value::Integer(20)],
-                vec![Value::Text("b".into()), Value::Integer(30)],
-            ],
-        },
-        columns: vec![
-            column("code", DataType::Text, Domain::Unknown, true),
-            column("weight", DataType::Integer, Domain::Unknown, true),
-        ],
-    };
-    Policy {
-        tables: BTreeMap::from([
-            (
-                "persons".to_owned(),
-                private(
-                    1,
-                    vec![
-                        id(),
-                        column("place", DataType::Text, texts(&["a", "b", "c"]), true),
-                        column(
-                            "age",
-                            DataType::Integer,
-                            Domain::Range(Value::Integer(0), Value::Integer(100)),
-                            false,
-                        ),
-                    ],
-                ),
-            ),
-            (
-                "visits".to_owned(),
-                private(
-                    max_rows,
-                    vec![
-                        id(),
-                        column("kind", DataType::Text, texts(&["x", "y"]), true),
-                        column(
-                            "cost",
-                            DataType::Float,
-                            Domain::Range(Value::Float(-50.0), Value::Float(200.0)),
-                            true,
-                        ),
-                    ],
-                ),
-            ),
-            ("codes".to_owned(), public),
-        ]),
-        ..Policy::default()
-    }
-}
-
-/// A relation's rows, each with its person.
-fn rows(relation: &Relation, data: &Data) -> Vec<(i64, Row)> {
-    data.fault
-        .and_then(|fault| fault.rows(relation, data))
-        .unwrap_or_else(|| honest_rows(relation, data))
-}
-
-/// The same where the topmost node has no fault.
-fn honest_rows(relation: &Relation, data: &Data) -> Vec<(i64, Row)> {
-    match relation {
-        Relation::Table { table, columns } => {
-            assert_eq!(
-                columns.len(),
-                data[table.as_str()].first().map_or(columns.len(), Vec::len)
-            );
-            data[table.as_str()]
-                .iter()
-                .filter_map(|row| match row[0] {
-                    Value::Integer(id) => Some((id, row.clone())),
-                    _ => None,
-                })
-                .collect()
-        }
-        Relation::Filter { input, predicate } => rows(input, data)
-            .into_iter()
-            .filter(|(_, row)| predicate.evaluate(row) == Value::Boolean(true))
-            .collect(),
-        Relation::Project { input, columns } => rows(input, data)
-            .into_iter()
-            .map(|(id, row)| {
-                (
-                    id,
-                    columns.iter().map(|column| column.evaluate(&row)).collect(),
-                )
-            })
-            .collect(),
-        Relation::Join {
-            kind,
-            left,
-            right,
-            condition,
-        } => {
-            let others = rows(right, data);
-            let width = relation_width(right);
-            let mut joined = vec![];
-            for (id, row) in rows(left, data) {
-                let matches: Vec<Row> = others
-                    .iter()
-                    .filter(|(other, _)| *other == id)
-                    .map(|(_, other)| [row.clone(), other.clone()].concat())
-                    .filter(|both| holds(condition.as_ref(), both))
-                    .collect();
-                if matches.is_empty() && *kind == JoinKind::Left {
-                    joined.push((id, [row, vec![Value::Null; width]].concat()));
-                } else {
-                    joined.extend(matches.into_iter().map(|both| (id, both)));
-                }
-            }
-            joined
-        }
-        Relation::Semi {
-            negated,
-            left,
-            right,
-            condition,
-        } => {
-            let others = rows(right, data);
-            rows(left, data)
-                .into_iter()
-                .filter(|(id, row)| {
-                    let found = others.iter().any(|(other, theirs)| {
-                        other == id
-                            && holds(condition.as_ref(), &[row.clone(), theirs.clone()].concat())
-                    });
-                    found != *negated
-                })
-                .collect()
-        }
-        Relation::JoinPublic {
-            private,
-            public,
-            on,
-            ..
-        } => {
-            let Relation::Table { table, .. } = &**public else {
-                panic!("the test joins with a table")
-            };
-            let mut joined = vec![];
-            for (id, row) in rows(private, data) {
-                for other in &data[table.as_str()] {
-                    let same = on.iter().all(|(a, b)| {
-                        let (a, b) = (a.evaluate(&row), b.evaluate(other));
-                        !a.is_null() && a == b
-                    });
-                    if same {
-                        joined.push((id, [row.clone(), other.clone()].concat()));
-                    }
-                }
-            }
-            joined
-        }
-        Relation::Union { inputs } => inputs.iter().flat_map(|input| rows(input, data)).collect(),
-        Relation::Declared { input, columns, .. } => rows(input, data)
-            .into_iter()
-            .map(|(id, row)| {
-                let kept =
-                    row.into_iter()
-                        .zip(columns)
-                        .map(|(value, column)| match &column.domain {
-                            Domain::Values(values) if !values.contains(&value) => Value::Null,
-                            Domain::Values(_) | Domain::Range(..) | Domain::Unknown => value,
-                        });
-                (id, kept.collect())
-            })
-            .collect(),
-        Relation::PerPerson {
-            input,
-            keys,
-            aggregates,
-        } => {
-            let mut groups: BTreeMap<(i64, Row), Vec<Row>> = BTreeMap::new();
-            for (id, row) in rows(input, data) {
-                let key = keys.iter().map(|key| key.evaluate(&row)).collect();
-                groups.entry((id, key)).or_default().push(row);
-            }
-            groups
-                .into_iter()
-                .map(|((id, key), members)| {
-                    let figures = aggregates.iter().map(|figure| of_person(figure, &members));
-                    (id, key.into_iter().chain(figures).collect())
-                })
-                .collect()
-        }
-    }
-}
-
-fn relation_width(relation: &Relation) -> usize {
-    match relation {
-        Relation::Table { columns, .. } => columns.len(),
-        Relation::Project { columns, .. } => columns.len(),
-        Relation::Filter { input, .. } => relation_width(input),
-        Relation::Semi { left, .. } => relation_width(left),
-        Relation::Declared { columns, .. } => columns.len(),
-        Relation::Join { left, right, .. } => relation_width(left) + relation_width(right),
-        Relation::JoinPublic {
-            private, public, ..
-        } => relation_width(private) + relation_width(public),
-        Relation::Union { inputs } => inputs.first().map_or(0, relation_width),
-        Relation::PerPerson {
-            keys, aggregates, ..
-        } => keys.len() + aggregates.len(),
-    }
-}
-
-fn holds(condition: Option<&Expression>, row: &[Value]) -> bool {
-    condition.is_none_or(|condition| condition.evaluate(row) == Value::Boolean(true))
-}
-
-fn of_person(figure: &PersonAggregate, members: &[Row]) -> Value {
-    let known = members
-        .iter()
-        .map(|row| figure.argument.evaluate(row))
-        .filter(|value| !value.is_null());
-    match figure.function {
-        PersonFunction::Count => Value::Integer(known.count() as i64),
-        PersonFunction::Maximum => known.max().unwrap_or(Value::Null),
-        PersonFunction::Minimum => known.min().unwrap_or(Value::Null),
-        PersonFunction::Sum | PersonFunction::Average => panic!("the test doesn't use these"),
-    }
-}
 
 fn vector(query: &Query, quote: &Quote, data: &Data) -> Vec<i64> {
     let mut of_persons: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
@@ -372,142 +86,6 @@ fn amount(measure: &Measure, row: &[Value]) -> Option<i64> {
     )
 }
 
-fn text(value: &str) -> Expression {
-    Expression::Literal {
-        value: Value::Text(value.into()),
-        data_type: DataType::Text,
-    }
-}
-
-fn float(value: f64) -> Expression {
-    Expression::Literal {
-        value: Value::Float(value),
-        data_type: DataType::Float,
-    }
-}
-
-fn compare(operator: Comparison, left: Expression, right: Expression) -> Expression {
-    Expression::Compare {
-        operator,
-        left: left.into(),
-        right: right.into(),
-    }
-}
-
-fn table(name: &str, columns: &[&str]) -> Relation {
-    Relation::Table {
-        table: name.into(),
-        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
-    }
-}
-
-/// A view with declarations that data break, or with such as they keep.
-fn view(input: Relation, kept: bool, max_rows: u64, listed: bool) -> Relation {
-    let values = Domain::Values(vec![Value::Text("a".into()), Value::Text("x".into())]);
-    let (most, end) = if kept {
-        (1 << 20, 1e6)
-    } else {
-        (max_rows, 20.0)
-    };
-    Relation::Declared {
-        input: input.into(),
-        columns: vec![
-            column("id", DataType::Integer, Domain::Unknown, true),
-            column(
-                "word",
-                DataType::Text,
-                if listed { values } else { Domain::Unknown },
-                kept || listed,
-            ),
-            column(
-                "number",
-                DataType::Float,
-                Domain::Range(Value::Float(-end), Value::Float(end)),
-                true,
-            ),
-        ],
-        max_rows_per_unit: most,
-    }
-}
-
-/// Relations with columns (id, text with public values, number with a range). Their views'
-/// declarations are true if `kept`.
-fn any_relation(kept: bool) -> impl Strategy<Value = Relation> {
-    let persons = table("persons", &["id", "place", "age"]);
-    let age_as_float = Relation::Project {
-        input: persons.into(),
-        columns: vec![
-            Expression::Column(0),
-            Expression::Column(1),
-            Expression::Cast {
-                value: Expression::Column(2).into(),
-                to: DataType::Float,
-            },
-        ],
-    };
-    let leaf = prop_oneof![
-        Just(age_as_float),
-        Just(table("visits", &["id", "kind", "cost"])),
-    ];
-    leaf.prop_recursive(3, 8, 2, move |inner| {
-        let first_three = |relation: Relation| Relation::Project {
-            input: relation.into(),
-            columns: (0..3).map(Expression::Column).collect(),
-        };
-        let pair = (inner.clone(), inner.clone());
-        prop_oneof![
-            (inner.clone(), -60.0..250.0f64).prop_map(|(input, bound)| Relation::Filter {
-                input: input.into(),
-                predicate: compare(Comparison::Less, Expression::Column(2), float(bound),),
-            }),
-            (pair.clone(), any::<bool>(), any::<bool>()).prop_map(
-                move |((left, right), inner_join, same)| first_three(Relation::Join {
-                    kind: if inner_join {
-                        JoinKind::Inner
-                    } else {
-                        JoinKind::Left
-                    },
-                    left: left.into(),
-                    right: right.into(),
-                    condition: same.then(|| compare(
-                        Comparison::Equal,
-                        Expression::Column(1),
-                        Expression::Column(4)
-                    )),
-                })
-            ),
-            (pair.clone(), any::<bool>()).prop_map(|((left, right), negated)| Relation::Semi {
-                negated,
-                left: left.into(),
-                right: right.into(),
-                condition: None,
-            }),
-            pair.prop_map(|(left, right)| Relation::Union {
-                inputs: vec![left, right]
-            }),
-            inner
-                .clone()
-                .prop_map(move |private| first_three(Relation::JoinPublic {
-                    kind: JoinKind::Inner,
-                    private: private.into(),
-                    public: table("codes", &["code", "weight"]).into(),
-                    on: vec![(Expression::Column(1), Expression::Column(0))],
-                    condition: None,
-                })),
-            (inner.clone(), 1u64..4, any::<bool>())
-                .prop_map(move |(input, rows, listed)| view(input, kept, rows, listed)),
-            inner.prop_map(|input| Relation::PerPerson {
-                input: input.into(),
-                keys: vec![Expression::Column(0), Expression::Column(1)],
-                aggregates: vec![PersonAggregate {
-                    function: PersonFunction::Maximum,
-                    argument: Expression::Column(2),
-                }],
-            }),
-        ]
-    })
-}
-
 fn any_query(kept: bool) -> impl Strategy<Value = Query> {
     let band = Expression::Case {
         branches: vec![(
@@ -538,12 +116,12 @@ fn any_query(kept: bool) -> impl Strategy<Value = Query> {
         .into(),
     };
     let keys = prop_oneof![
-        Just(vec![]),
-        Just(vec![Expression::Column(1)]),
-        Just(vec![band]),
-        Just(vec![by_cost]),
-        Just(vec![costly, Expression::Column(1)]),
-        Just(vec![hundreds]),
+        1 => Just(vec![]),
+        4 => Just(vec![Expression::Column(1)]),
+        1 => Just(vec![band]),
+        1 => Just(vec![by_cost]),
+        1 => Just(vec![costly, Expression::Column(1)]),
+        1 => Just(vec![hundreds]),
     ];
     let doubled = Expression::Arithmetic {
         operator: Arithmetic::Add,
@@ -584,7 +162,11 @@ fn any_query(kept: bool) -> impl Strategy<Value = Query> {
     (
         any_relation(kept),
         keys,
-        proptest::collection::vec(aggregate, 1..4),
+        prop_oneof![
+            2 => proptest::collection::vec(aggregate, 1..4),
+            // Alone, its bound is the number of groups that a person reaches.
+            1 => Just(vec![Aggregate::CountPersons(None)]),
+        ],
     )
         .prop_map(|(input, keys, aggregates)| Query {
             input,
@@ -593,48 +175,11 @@ fn any_query(kept: bool) -> impl Strategy<Value = Query> {
         })
 }
 
-/// Data of a few persons, some of whom break every declaration.
-fn any_data() -> impl Strategy<Value = Data> {
-    let texts = || prop_oneof![Just(Value::Null), "[abcxyz]".prop_map(Value::Text),];
-    let number = prop_oneof![
-        4 => (-60.0..250.0f64).prop_map(Value::Float),
-        1 => prop_oneof![
-            Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(1e300), Just(-1e18),
-        ].prop_map(Value::Float),
-        1 => Just(Value::Null),
-    ];
-    // Some rows are nobody's.
-    let unit = || {
-        prop_oneof![
-            12 => (1i64..5).prop_map(Value::Integer),
-            1 => Just(Value::Null),
-        ]
-    };
-    let person = (unit(), texts(), any::<i64>())
-        .prop_map(|(id, place, age)| vec![id, place, Value::Integer(age)]);
-    let visit = (unit(), texts(), number).prop_map(|(id, kind, cost)| vec![id, kind, cost]);
-    (
-        proptest::collection::vec(person, 0..6),
-        proptest::collection::vec(visit, 0..14),
-    )
-        .prop_map(|(persons, visits)| {
-            let Ownership::Public { rows } = &policy(1).tables["codes"].ownership else {
-                panic!("codes are public")
-            };
-            Tables::from([
-                ("persons", persons),
-                ("visits", visits),
-                ("codes", rows.clone()),
-            ])
-            .into()
-        })
-}
-
 fn without(data: &Data, id: i64) -> Data {
     let mut less = data.clone();
     for name in ["persons", "visits"] {
-        if let Some(rows) = less.get_mut(name) {
-            rows.retain(|row| row[0] != Value::Integer(id));
+        if let Some(table) = less.get_mut(name) {
+            table.rows.retain(|row| row[0] != Value::Integer(id));
         }
     }
     less
@@ -816,7 +361,7 @@ fn fixed_cases() -> impl Iterator<Item = (Case, Quote)> {
 }
 
 /// Cases in which a fault has to show.
-const ENOUGH: usize = 4_000;
+const ENOUGH: usize = 12_000;
 
 /// The test below would see each of these mistakes.
 #[test]
@@ -842,7 +387,7 @@ fn each_fault_that_breaks_the_claim_is_found() {
 #[test]
 fn each_fault_that_the_clip_makes_harmless_has_no_excess() {
     let mut unseen = HARMLESS.to_vec();
-    for (case, quote) in fixed_cases().take(ENOUGH / 4) {
+    for (case, quote) in fixed_cases().take(ENOUGH / 12) {
         let right = case.vectors(&quote, None);
         for fault in HARMLESS {
             let vectors = case.vectors(&quote, Some(fault));
@@ -860,7 +405,7 @@ fn each_fault_that_the_clip_makes_harmless_has_no_excess() {
 #[test]
 fn the_plain_sum_is_the_real_one() {
     let mut seen = BTreeSet::new();
-    for (case, quote) in fixed_cases().take(ENOUGH / 4) {
+    for (case, quote) in fixed_cases().take(ENOUGH / 12) {
         let real = vector(&case.query, &quote, &case.data);
         assert_eq!(faults::vector(&case.query, &quote, &case.data), real);
         seen.insert((quote.asks_totals(), quote.clipped.is_some()));
@@ -952,25 +497,21 @@ proptest! {
     #[test]
     fn honest_persons_are_not_clipped(
         query in any_query(true),
-        visits in proptest::collection::vec((1i64..5, "[xy]", -50.0..200.0f64), 0..14),
+        visits in proptest::collection::vec(
+            (1i64..5, "[xy]", -50.0..200.0f64, 19_000i32..19_101), 0..14),
         max_rows in 1u64..6,
     ) {
         let Ok(quote) = quote(&query, &Wording::default(), &policy(max_rows), &request()) else {
             return Err(TestCaseError::reject("refused"));
         };
-        let mut data = Data::from(Tables::from([
-            ("persons", (1..5).map(|id| vec![
-                Value::Integer(id), Value::Text("b".into()), Value::Integer(40)]).collect()),
-            ("visits", visits.into_iter().map(|(id, kind, cost)| vec![
-                Value::Integer(id), Value::Text(kind), Value::Float(cost)]).collect::<Vec<_>>()),
-        ]));
-        let Ownership::Public { rows: codes } = &policy(1).tables["codes"].ownership else {
-            panic!("codes are public")
-        };
-        data.insert("codes", codes.clone());
+        let persons = (1..5).map(|id| vec![
+            Value::Integer(id), Value::Text("b".into()), Value::Integer(40)]);
+        let visits = visits.into_iter().map(|(id, kind, cost, day)| vec![
+            Value::Integer(id), Value::Text(kind), Value::Float(cost), Value::Date(day)]);
+        let mut data = tables(persons.collect(), visits.collect());
         let mut seen = BTreeMap::new();
         if let Some(visits) = data.get_mut("visits") {
-            visits.retain(|row| {
+            visits.rows.retain(|row| {
                 let count = seen.entry(row[0].clone()).or_insert(0u64);
                 *count += 1;
                 *count <= max_rows

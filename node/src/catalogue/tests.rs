@@ -105,6 +105,10 @@ async fn a_faulty_view_is_explained() {
             "SELECT a.person_id, a.plan, b.plan FROM visits a JOIN visits b ON a.person_id = b.person_id",
             ["gives two columns plan", "name each with AS"],
         ),
+        (
+            "SELECT b.person_id AS person_id, a.plan FROM visits a LEFT JOIN (SELECT * FROM visits WHERE mdvis > 3) b ON a.person_id = b.person_id",
+            ["is nobody where a left join finds nothing", "left side"],
+        ),
     ] {
         let told = refused(sql, columns).await;
         for part in parts {

@@ -94,9 +94,8 @@ impl Catalogue {
         let mut units = columns
             .iter()
             .zip(&known.columns)
-            .filter(|(_, known)| known.unit)
-            .map(|(column, _)| column);
-        let unit = match (units.next(), units.next()) {
+            .filter(|(_, known)| known.unit);
+        let (unit, known_of_unit) = match (units.next(), units.next()) {
             (Some(unit), None) => unit,
             (None, _) => {
                 return Err(wrong(
@@ -104,7 +103,7 @@ impl Catalogue {
                     "select the tables' unit column as it is, under any name, and declare it",
                 ));
             }
-            (Some(one), Some(other)) => {
+            (Some((one, _)), Some((other, _))) => {
                 return Err(wrong(
                     format!("{} and {} are both the privacy unit", one.name, other.name),
                     "declare one of them",
@@ -119,6 +118,12 @@ impl Catalogue {
                     unit.name
                 ),
                 &format!("write {} = {{}}", unit.name),
+            ));
+        }
+        if known_of_unit.nulls {
+            return Err(wrong(
+                format!("{} is nobody where a left join finds nothing", unit.name),
+                "select the unit of the join's left side",
             ));
         }
         let ownership = Ownership::Private {

@@ -71,12 +71,17 @@ impl PerPerson {
             .iter()
             .filter(|(name, _)| needed.contains(name))
             .map(|(name, sum)| match sum {
-                PersonSum::Count(argument) => (name, sum, Kind::Count, argument),
-                PersonSum::Sum(argument) => (name, sum, Kind::Sum, argument),
-                PersonSum::Minimum(argument) => (name, sum, Kind::Minimum, argument),
-                PersonSum::Maximum(argument) => (name, sum, Kind::Maximum, argument),
+                PersonSum::Count(argument) => Ok((name, sum, Kind::Count, argument)),
+                PersonSum::Sum(argument) => Ok((name, sum, Kind::Sum, argument)),
+                PersonSum::Minimum(argument) | PersonSum::All(argument) => {
+                    Ok((name, sum, Kind::Minimum, argument))
+                }
+                PersonSum::Maximum(argument) | PersonSum::Any(argument) => {
+                    Ok((name, sum, Kind::Maximum, argument))
+                }
+                PersonSum::CountDistinct(_) => internal_err!("values are told apart by the engine"),
             })
-            .collect();
+            .collect::<EngineResult<_>>()?;
         let mut below = BTreeSet::from([unit.0.clone()]);
         for (_, _, _, argument) in &wanted {
             below.extend(names(argument).into_iter().map(str::to_owned));
@@ -322,7 +327,7 @@ fn of_rows(
 /// The type of a person's sum.
 fn sum_type(sum: &PersonSum, of_argument: &ArrowType) -> ArrowType {
     match sum {
-        PersonSum::Count(_) => ArrowType::Int64,
+        PersonSum::Count(_) | PersonSum::CountDistinct(_) => ArrowType::Int64,
         PersonSum::Sum(_) => match of_argument {
             // As the engine adds decimals.
             ArrowType::Decimal128(digits, decimals) => {
@@ -330,6 +335,8 @@ fn sum_type(sum: &PersonSum, of_argument: &ArrowType) -> ArrowType {
             }
             other => other.clone(),
         },
-        PersonSum::Minimum(_) | PersonSum::Maximum(_) => of_argument.clone(),
+        PersonSum::Minimum(_) | PersonSum::Maximum(_) | PersonSum::All(_) | PersonSum::Any(_) => {
+            of_argument.clone()
+        }
     }
 }

@@ -20,7 +20,7 @@ use datafusion::{
 };
 use skerry_privacy::{
     policy::{Ownership, Policy},
-    question::{Expression, JoinKind, Relation},
+    question::{Expression, JoinKind, Matching, PersonAggregate, PersonFunction, Relation},
 };
 use skerry_proto::DataType;
 
@@ -156,12 +156,16 @@ impl<'a> Compiling<'a> {
                 self.join(kind, left, right, condition.as_ref())?
             }
             Relation::Semi {
-                negated,
+                matching,
                 left,
                 right,
                 condition,
             } => {
-                let kind = if *negated { Kind::Anti } else { Kind::Semi };
+                let kind = match matching {
+                    Matching::With => Kind::Semi,
+                    Matching::Without => Kind::Anti,
+                    Matching::Marked => return Ok(None),
+                };
                 self.join(kind, left, right, condition.as_ref())?
             }
             Relation::PerPerson {
@@ -172,6 +176,12 @@ impl<'a> Compiling<'a> {
                 let Some(input) = self.relation(input)? else {
                     return Ok(None);
                 };
+                let distinct = |aggregate: &PersonAggregate| {
+                    aggregate.function == PersonFunction::CountDistinct
+                };
+                if aggregates.iter().any(distinct) {
+                    return Ok(None);
+                }
                 let types = input.types();
                 let unit = self.name();
                 let mut columns = vec![];
@@ -205,7 +215,10 @@ impl<'a> Compiling<'a> {
                     columns,
                 })
             }
-            Relation::JoinPublic { .. } | Relation::Union { .. } => None,
+            Relation::JoinPublic { .. }
+            | Relation::SemiPublic { .. }
+            | Relation::Window { .. }
+            | Relation::Union { .. } => None,
         };
         let columns = part.iter().flat_map(|part| &part.columns);
         check_weights(columns.map(|(column, _)| column))?;

@@ -92,6 +92,12 @@ fn literal(scalar: &ScalarValue) -> Result<(), Refusal> {
             | Scalar::IntervalDaytimeValue(_)
             | Scalar::IntervalMonthDayNano(_),
         ) => true,
+        Some(Scalar::Decimal128Value(decimal)) => {
+            is_decimal(&decimal.value, decimal.p, decimal.s, 38)
+        }
+        Some(Scalar::Decimal256Value(decimal)) => {
+            is_decimal(&decimal.value, decimal.p, decimal.s, 76)
+        }
         // What the decoder's next version may add is no plain type either.
         Some(_) | None => false,
     };
@@ -100,10 +106,31 @@ fn literal(scalar: &ScalarValue) -> Result<(), Refusal> {
     } else {
         Err(Refusal::new(
             ErrorCode::Unsupported,
-            "a literal isn't a truth value, integer, float, text, date, timestamp or interval",
-            "cast decimals to DOUBLE",
+            "a literal isn't a truth value, number, text, date, timestamp or interval",
+            "",
         ))
     }
+}
+
+/// The decoder takes the bytes for a whole number, and cuts the numbers of digits to a byte each.
+fn is_decimal(value: &[u8], precision: i64, scale: i64, most: i64) -> bool {
+    let bytes = if most > 38 { 32 } else { 16 };
+    value.len() == bytes && (1..=most).contains(&precision) && (0..=precision).contains(&scale)
+}
+
+/// The ends of a window's frame are literals.
+fn frame(frame: Option<&protobuf::WindowFrame>) -> Result<(), Refusal> {
+    let Some(frame) = frame else {
+        return Err(refused("a window has no frame"));
+    };
+    let end = frame
+        .end_bound
+        .as_ref()
+        .map(|protobuf::window_frame::EndBound::Bound(end)| end);
+    let bounds = frame.start_bound.iter().chain(end);
+    bounds
+        .filter_map(|bound| bound.bound_value.as_ref())
+        .try_for_each(literal)
 }
 
 type Boxed<T> = Option<Box<T>>;
@@ -154,6 +181,15 @@ impl Budget {
                 self.expressions(&node.right_join_key)?;
                 return self.optional(&node.filter.as_ref());
             }
+            LogicalPlanType::Window(node) => {
+                self.input(&node.input)?;
+                return self.expressions(&node.window_expr);
+            }
+            // Without a limit it changes nothing.
+            LogicalPlanType::Sort(node) if node.fetch < 0 => {
+                self.input(&node.input)?;
+                return self.sorted(&node.expr);
+            }
             LogicalPlanType::SubqueryAlias(node) => return self.input(&node.input),
             LogicalPlanType::Union(node) => {
                 if node.inputs.len() < 2 || node.inputs.len() > limit::CHAIN_LENGTH {
@@ -162,13 +198,11 @@ impl Budget {
                 return node.inputs.iter().try_for_each(|input| self.plan(input));
             }
             LogicalPlanType::ListingScan(_) => "a scan of files",
-            LogicalPlanType::Limit(_) => "LIMIT",
-            LogicalPlanType::Sort(_) => "ORDER BY",
+            LogicalPlanType::Limit(_) | LogicalPlanType::Sort(_) => "LIMIT",
             LogicalPlanType::Repartition(_) => "a repartition",
             LogicalPlanType::EmptyRelation(_) => "a relation without a table",
             LogicalPlanType::CreateExternalTable(_) => "CREATE EXTERNAL TABLE",
             LogicalPlanType::Explain(_) | LogicalPlanType::Analyze(_) => "EXPLAIN",
-            LogicalPlanType::Window(_) => "a window function",
             LogicalPlanType::CrossJoin(_) => "a cross join",
             LogicalPlanType::Values(_) => "VALUES",
             LogicalPlanType::Extension(_) => "an extension node",
@@ -219,6 +253,14 @@ impl Budget {
         expressions
             .iter()
             .try_for_each(|part| self.expression(part))
+    }
+
+    fn sorted(&mut self, keys: &[protobuf::SortExprNode]) -> Result<(), Refusal> {
+        if keys.len() > limit::LIST_LENGTH {
+            return Err(too_large("a list", limit::LIST_LENGTH, "members"));
+        }
+        keys.iter()
+            .try_for_each(|key| self.needed(&key.expr.as_ref().map(Reference)))
     }
 
     fn needed(&mut self, part: &Option<impl AsRef<LogicalExprNode>>) -> Result<(), Refusal> {
@@ -317,11 +359,19 @@ impl Budget {
                 if node.fun_definition.is_some() {
                     return Err(refused("a function comes with its own definition"));
                 }
-                if !node.order_by.is_empty() {
-                    return Err(refused("an aggregate has an ORDER BY"));
-                }
+                self.sorted(&node.order_by)?;
                 self.optional(&node.filter.as_ref())?;
                 return self.expressions(&node.args);
+            }
+            ExprType::WindowExpr(node) => {
+                if node.fun_definition.is_some() {
+                    return Err(refused("a function comes with its own definition"));
+                }
+                self.expressions(&node.exprs)?;
+                self.expressions(&node.partition_by)?;
+                self.sorted(&node.order_by)?;
+                self.optional(&node.filter.as_ref())?;
+                return frame(node.window_frame.as_ref());
             }
             ExprType::ScalarUdfExpr(node) => {
                 if node.fun_definition.is_some() {
@@ -330,7 +380,6 @@ impl Budget {
                 return self.expressions(&node.args);
             }
             ExprType::Wildcard(_) => "*",
-            ExprType::WindowExpr(_) => "a window function",
             ExprType::GroupingSet(_) | ExprType::Cube(_) | ExprType::Rollup(_) => {
                 "GROUPING SETS, CUBE or ROLLUP"
             }

@@ -52,6 +52,12 @@ pub(super) fn declare(
             });
             // A range of floats is no list; then what follows from the relation holds.
             column.symbol = source.and_then(|source| images.atom(source)).or(inherited);
+            // The owner says what is public about it, whatever it is computed from.
+            column.of_unit = false;
+        }
+        if matches!(declared.domain, Domain::Values(_)) {
+            // Values that aren't listed become one, NULL.
+            column.repeats = u64::MAX;
         }
         column.nulls = nulls;
     }

@@ -14,7 +14,7 @@ use skerry_proto::{DataType, ErrorCode, Refusal, Value, limit};
 
 use super::{
     interval::{Interval, number},
-    shape::{Shape, ill_typed, refused},
+    shape::{ColumnShape, Shape},
 };
 use crate::{
     policy::{ColumnPolicy, Domain},
@@ -374,6 +374,19 @@ impl Images {
         self.groups(std::slice::from_ref(symbol), constraints).ok()
     }
 
+    /// How many values a column can have on rows that meet the constraints, if they are few.
+    #[must_use]
+    pub fn values_of(&self, column: &ColumnShape, constraints: &[Expression]) -> Option<u64> {
+        let listed = column
+            .symbol
+            .as_ref()
+            .and_then(|symbol| Some(self.ahead(symbol, constraints)?.len()));
+        let counted = || Source::of_interval(column.data_type, column.interval, column.nulls);
+        let within = counted().map(|source| source.rows());
+        let fewest = listed.into_iter().chain(within).min()?;
+        u64::try_from(fewest).ok()
+    }
+
     /// A new atom for a column that has a value of any of these.
     pub fn union(&mut self, branches: &[(&Expression, &[Expression])]) -> Option<Expression> {
         let mut values = BTreeSet::new();
@@ -387,7 +400,7 @@ impl Images {
     /// so that the public columns follow from the same atoms as the keys.
     ///
     /// # Errors
-    /// If a pair of keys is ill-typed.
+    /// If there are too many rows or values.
     pub fn join_public(
         &mut self,
         private: &Shape,
@@ -396,13 +409,6 @@ impl Images {
         on: &[(Expression, Expression)],
         kind: JoinKind,
     ) -> Result<PublicMatches, Refusal> {
-        for (of_private, of_public) in on {
-            let left = of_private.data_type(&private.types()).map_err(ill_typed)?;
-            let right = of_public.data_type(&public.types()).map_err(ill_typed)?;
-            if left != right {
-                return Err(refused("a join of two types"));
-            }
-        }
         let mut by_key: HashMap<Vec<Value>, Vec<&Vec<Value>>> = HashMap::new();
         for row in rows {
             let key: Vec<Value> = on.iter().map(|(_, key)| key.evaluate(row)).collect();

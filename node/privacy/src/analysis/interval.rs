@@ -41,6 +41,18 @@ impl Interval {
         self.low <= value && value <= self.high
     }
 
+    /// The sums of one to so many of its values.
+    #[must_use]
+    pub fn times_up_to(self, most: f64) -> Self {
+        if self.low > self.high {
+            return self;
+        }
+        Self::new(
+            self.low.min(self.low * most),
+            self.high.max(self.high * most),
+        )
+    }
+
     /// The least interval that holds both.
     #[must_use]
     pub fn hull(self, other: Self) -> Self {

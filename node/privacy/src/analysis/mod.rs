@@ -7,8 +7,10 @@ mod declared;
 mod frame;
 mod image;
 pub mod interval;
+mod join;
 pub mod measure;
 mod nulls;
+mod person;
 mod public;
 mod relation;
 pub mod sensitivity;
@@ -17,7 +19,6 @@ mod symbol;
 
 use skerry_proto::{DataType, Delta, Epsilon, ErrorCode, Refusal, Value, limit};
 
-pub use self::frame::{Frame, Range};
 use self::{
     aggregate::{Finish, Measures},
     image::Images,
@@ -25,6 +26,10 @@ use self::{
     relation::shape,
     sensitivity::{Sensitivity, ceil_sqrt, sensitivity},
     shape::Shape,
+};
+pub use self::{
+    frame::{Frame, Range},
+    public::rows as public_rows,
 };
 use crate::{
     accounting::Loss,
@@ -35,7 +40,6 @@ use crate::{
 };
 
 pub use declared::{Known, KnownColumn, known};
-pub use public::rows as public_rows;
 
 /// Bins of a person's total, each a power of two of cell units: the last has all that is more.
 pub const TOTAL_BINS: usize = 36;
@@ -451,6 +455,7 @@ fn key_symbols(
 ) -> Result<Vec<Option<Expression>>, Refusal> {
     let mut symbols = vec![];
     for (index, key) in query.keys.iter().enumerate() {
+        let symbol = shape.public_symbol(key, images);
         if shape.names_unit(key) {
             let written = written_key(wording, index);
             return Err(Refusal::new(
@@ -459,7 +464,7 @@ fn key_symbols(
                 "group by the unit in a subquery, and aggregate over persons outside it",
             ));
         }
-        symbols.push(shape.public_symbol(key, images));
+        symbols.push(symbol);
     }
     Ok(symbols)
 }

@@ -3,8 +3,6 @@
 //! Where nothing is known the answer is yes: a group that can't occur is a zero, a group that is
 //! left out loses its rows.
 
-use std::collections::BTreeSet;
-
 use skerry_proto::DataType;
 
 use super::{
@@ -134,68 +132,5 @@ impl Nulls<'_> {
                 _,
             ) => false,
         }
-    }
-}
-
-/// The columns that are surely not NULL on a row for which the predicate is true.
-#[must_use]
-pub fn known_where_true(predicate: &Expression) -> BTreeSet<usize> {
-    match predicate {
-        Expression::And(parts) => parts.iter().flat_map(known_where_true).collect(),
-        Expression::Or(parts) => parts
-            .iter()
-            .map(known_where_true)
-            .reduce(|a, b| a.intersection(&b).copied().collect())
-            .unwrap_or_default(),
-        Expression::Not(inner) => match &**inner {
-            Expression::IsNull(value) => known_where_known(value),
-            Expression::And(_) | Expression::Or(_) => BTreeSet::new(),
-            other => known_where_known(other),
-        },
-        other => known_where_known(other),
-    }
-}
-
-/// The columns that are surely not NULL on a row for which the expression isn't: NULL in any of
-/// them gives NULL.
-fn known_where_known(expression: &Expression) -> BTreeSet<usize> {
-    match expression {
-        Expression::Column(index) => BTreeSet::from([*index]),
-        Expression::Compare { left, right, .. } | Expression::Arithmetic { left, right, .. } => {
-            let mut known = known_where_known(left);
-            known.append(&mut known_where_known(right));
-            known
-        }
-        Expression::Not(value)
-        | Expression::In { value, .. }
-        | Expression::Like { value, .. }
-        | Expression::Cast { value, .. } => known_where_known(value),
-        Expression::Call {
-            function,
-            arguments,
-        } => match function {
-            Function::Coalesce | Function::Greatest | Function::Least | Function::Same => {
-                BTreeSet::new()
-            }
-            Function::NullIf => arguments.first().map(known_where_known).unwrap_or_default(),
-            Function::Absolute
-            | Function::Floor
-            | Function::Ceiling
-            | Function::Round { .. }
-            | Function::Lower
-            | Function::Upper
-            | Function::Length
-            | Function::Trim
-            | Function::Substring { .. }
-            | Function::DatePart(_)
-            | Function::DateTruncate(_)
-            | Function::AddToDate { .. }
-            | Function::DaysBetween => arguments.iter().flat_map(known_where_known).collect(),
-        },
-        Expression::Literal { .. }
-        | Expression::IsNull(_)
-        | Expression::And(_)
-        | Expression::Or(_)
-        | Expression::Case { .. } => BTreeSet::new(),
     }
 }

@@ -59,6 +59,8 @@ pub fn rows(relation: &Relation, policy: &Policy) -> Result<Vec<Vec<Value>>, Ref
         | Relation::JoinPublic { .. }
         | Relation::Semi { .. }
         | Relation::Declared { .. }
+        | Relation::SemiPublic { .. }
+        | Relation::Window { .. }
         | Relation::PerPerson { .. } => Err(refused()),
     }
 }

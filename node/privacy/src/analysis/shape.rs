@@ -43,6 +43,10 @@ pub struct ColumnShape {
     pub of_person: bool,
     /// Whether this is the privacy unit.
     pub unit: bool,
+    /// Whether this is computed from the privacy unit, and could so tell persons apart.
+    pub of_unit: bool,
+    /// Rows of one person that have the same value, at most.
+    pub repeats: u64,
 }
 
 impl Shape {
@@ -99,10 +103,21 @@ impl Shape {
         }
     }
 
-    /// Whether the expression names the privacy unit.
+    /// Whether the expression names the privacy unit, or what is computed from it. Whether there is
+    /// one at all says nothing about who it is.
     #[must_use]
     pub fn names_unit(&self, expression: &Expression) -> bool {
-        !self.all_columns(expression, |column| !column.unit)
+        match expression {
+            Expression::IsNull(_) => false,
+            Expression::Column(index) => self
+                .columns
+                .get(*index)
+                .is_none_or(|column| column.unit || column.of_unit),
+            composed => composed
+                .children()
+                .into_iter()
+                .any(|part| self.names_unit(part)),
+        }
     }
 
     fn all_columns(&self, expression: &Expression, holds: impl Fn(&ColumnShape) -> bool) -> bool {
@@ -122,6 +137,11 @@ impl Shape {
         images: &mut Images,
     ) -> Result<ColumnShape, Refusal> {
         let types = self.types();
+        let own = if let Expression::Column(index) = expression {
+            self.columns.get(*index)
+        } else {
+            None
+        };
         Ok(ColumnShape {
             data_type: expression.data_type(&types).map_err(ill_typed)?,
             interval: interval(expression, &self.intervals(), &types),
@@ -129,6 +149,8 @@ impl Shape {
             symbol: self.public_symbol(expression, images),
             of_person: self.is_of_person(expression),
             unit: self.is_unit(expression),
+            of_unit: self.names_unit(expression),
+            repeats: own.map_or(u64::MAX, |column| column.repeats),
         })
     }
 

@@ -132,13 +132,15 @@ impl Shape {
 
     /// An atom that can have each value within the expression's interval.
     fn atom_of_interval(&self, expression: &Expression, images: &mut Images) -> Option<Expression> {
+        let data_type = self.type_of(expression)?;
+        // A group for each person is not what anybody may ask for, so what is computed from the
+        // unit has no public values.
+        if self.names_unit(expression) {
+            return None;
+        }
         let within = interval(expression, &self.intervals(), &self.types());
         let null = self.may_be_null(expression);
-        images.atom(Source::of_interval(
-            self.type_of(expression)?,
-            within,
-            null,
-        )?)
+        images.atom(Source::of_interval(data_type, within, null)?)
     }
 }
 
@@ -164,6 +166,8 @@ mod tests {
                 .or_else(|| images.atom(Source::of_interval(data_type, interval, nulls)?)),
             of_person: false,
             unit: false,
+            of_unit: false,
+            repeats: u64::MAX,
         };
         let day = 86_400_000_000.0;
         Shape {

@@ -121,7 +121,7 @@ pub(crate) fn truncate(unit: DateUnit, day: i32) -> Option<i32> {
 }
 
 /// Months first, the day cut to the month's last, then days.
-pub(super) fn add(day: i32, months: i32, more_days: i32) -> Option<i32> {
+pub(crate) fn add(day: i32, months: i32, more_days: i32) -> Option<i32> {
     let (year, month, day_of_month) = civil(day)?;
     let index = (year * 12 + month as i32 - 1).checked_add(months)?;
     let (year, month) = (index.div_euclid(12), index.rem_euclid(12) as u32 + 1);

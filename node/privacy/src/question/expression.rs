@@ -199,6 +199,21 @@ impl Expression {
         }
     }
 
+    /// Whether this isn't NULL.
+    #[must_use]
+    pub fn is_known(self) -> Self {
+        Self::Not(Box::new(Self::IsNull(Box::new(self))))
+    }
+
+    /// Conditions that are all true where this one is.
+    #[must_use]
+    pub fn conjuncts(&self) -> &[Self] {
+        match self {
+            Self::And(parts) => parts,
+            single => std::slice::from_ref(single),
+        }
+    }
+
     /// The direct parts.
     #[must_use]
     pub fn children(&self) -> Vec<&Self> {

@@ -8,14 +8,17 @@ mod canonical;
 pub mod date;
 mod evaluate;
 mod expression;
+mod known;
 mod relation;
 mod types;
+mod window;
 
 pub use canonical::QuestionHash;
 pub use expression::{
     Arithmetic, Comparison, DateUnit, Expression, Function, INTEGER_TO_FLOAT_EXACT,
 };
 pub use relation::{
-    Aggregate, JoinKind, Pair, PersonAggregate, PersonFunction, Query, Relation, Spread,
+    Aggregate, JoinKind, Matching, Pair, PersonAggregate, PersonFunction, Query, Relation, Spread,
 };
 pub use types::TypeError;
+pub use window::{Bound, Frame, FrameUnit, SortKey, Window, WindowColumn, WindowFunction};

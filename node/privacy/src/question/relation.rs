@@ -3,8 +3,9 @@
 //! data alone.
 
 use serde::Serialize;
+use skerry_proto::DataType;
 
-use super::Expression;
+use super::{Expression, TypeError, Window};
 use crate::policy::ColumnPolicy;
 
 /// One frontier: an aggregate over persons, and everything below it.
@@ -107,19 +108,51 @@ pub enum JoinKind {
     Left,
 }
 
-/// An aggregate over one person's rows.
+/// What becomes of a row that has, or hasn't, a match on the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Matching {
+    /// Rows with a match are kept.
+    With,
+    /// Rows without a match are kept.
+    Without,
+    /// All rows are kept, with a column more: whether there is a match. Never NULL.
+    Marked,
+}
+
+/// An aggregate over one person's rows. NaN counts as NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum PersonFunction {
     /// Rows whose argument is not NULL.
     Count,
-    /// Sum of the argument.
+    /// Different values of the argument that are not NULL.
+    CountDistinct,
+    /// Sum of the argument, an integer or a float.
     Sum,
-    /// Least.
+    /// Least; of truth values: whether all are true.
     Minimum,
-    /// Greatest.
+    /// Greatest; of truth values: whether any is true.
     Maximum,
     /// Mean, a float.
     Average,
+}
+
+impl PersonFunction {
+    /// The type of the aggregate of an argument.
+    ///
+    /// # Errors
+    /// If there is no such aggregate.
+    pub fn data_type(self, argument: DataType) -> Result<DataType, TypeError> {
+        let number = matches!(argument, DataType::Integer | DataType::Float);
+        match self {
+            Self::Count | Self::CountDistinct => Ok(DataType::Integer),
+            Self::Minimum | Self::Maximum => Ok(argument),
+            Self::Sum if number => Ok(argument),
+            Self::Average if number => Ok(DataType::Float),
+            Self::Sum | Self::Average => {
+                Err(TypeError(format!("a sum needs a number, not {argument}")))
+            }
+        }
+    }
 }
 
 /// One aggregate of [`Relation::PerPerson`].
@@ -180,16 +213,30 @@ pub enum Relation {
         /// Holds besides; over both sides' columns.
         condition: Option<Expression>,
     },
-    /// Rows of a private relation whose person has a row in another that meets the condition, or
-    /// has none (`negated`). Columns: left's.
+    /// Rows of a private relation by whether the person has a row in another that meets the
+    /// condition. Columns: left's, and the mark.
     Semi {
-        /// Keep the rows without a match.
-        negated: bool,
+        /// Which rows are kept.
+        matching: Matching,
         /// Private.
         left: Box<Relation>,
         /// Private.
         right: Box<Relation>,
         /// Over both sides' columns.
+        condition: Option<Expression>,
+    },
+    /// Rows of a private relation by whether there is such a row in a public one. Columns:
+    /// private's, and the mark.
+    SemiPublic {
+        /// Which rows are kept.
+        matching: Matching,
+        /// Private.
+        private: Box<Relation>,
+        /// Public.
+        public: Box<Relation>,
+        /// Equal pairs: over the private side's columns, over the public side's columns.
+        on: Vec<(Expression, Expression)>,
+        /// Holds besides; over both sides' columns.
         condition: Option<Expression>,
     },
     /// Rows of all the branches, all private or all public, with the same types. Bounds add.
@@ -207,6 +254,14 @@ pub enum Relation {
         columns: Vec<ColumnPolicy>,
         /// Rows that a person has, at most.
         max_rows_per_unit: u64,
+    },
+    /// The same rows with columns more, computed over rows of the same person. Columns: the
+    /// input's, then the window's.
+    Window {
+        /// Private.
+        input: Box<Relation>,
+        /// The new columns.
+        window: Window,
     },
     /// One row for each person and key. Columns: keys, then aggregates.
     PerPerson {

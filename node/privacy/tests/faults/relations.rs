@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use skerry_privacy::question::{JoinKind, Relation};
+use skerry_privacy::question::{JoinKind, Matching, Relation};
 use skerry_proto::Value;
 
 use super::Fault;
-use crate::{Data, Row, holds, honest_rows, of_person, relation_width, rows};
+use crate::reference::{Data, Row, columns, holds, honest_rows, of_person, rows, width};
 
 /// Rows that a faulty LIMIT keeps.
 const KEPT: usize = 3;
@@ -36,7 +36,7 @@ impl Fault {
                             .map(|both| (id, both)),
                     );
                     if joined.len() == before && *kind == JoinKind::Left {
-                        let nulls = vec![Value::Null; relation_width(right)];
+                        let nulls = vec![Value::Null; width(right)];
                         joined.push((id, [row, nulls].concat()));
                     }
                 }
@@ -45,7 +45,7 @@ impl Fault {
             (
                 Self::SemiOverAll,
                 Relation::Semi {
-                    negated,
+                    matching: matching @ (Matching::With | Matching::Without),
                     left,
                     right,
                     condition,
@@ -58,7 +58,7 @@ impl Fault {
                     })
                 };
                 let mut kept = rows(left, data);
-                kept.retain(|(_, row)| found(row) != *negated);
+                kept.retain(|(_, row)| found(row) == (*matching == Matching::With));
                 Some(kept)
             }
             (
@@ -95,10 +95,11 @@ impl Fault {
             }
             (Self::NobodyCounted, Relation::Table { table, .. }) => Some(
                 data[table.as_str()]
+                    .rows
                     .iter()
                     .map(|row| match row[0] {
-                        Value::Integer(id) => (id, row.clone()),
-                        _ => (0, row.clone()),
+                        Value::Integer(id) => (id, columns(relation, data, row)),
+                        _ => (0, columns(relation, data, row)),
                     })
                     .collect(),
             ),

@@ -14,7 +14,7 @@ use skerry_privacy::{
 use skerry_proto::Value;
 
 use super::Fault;
-use crate::{Data, Row, rows};
+use crate::reference::{Data, Row, rows};
 
 /// Where the faulty clip of columns has its ends: those that the policy gives the costs.
 const COLUMN_RANGE: (f64, f64) = (-50.0, 200.0);

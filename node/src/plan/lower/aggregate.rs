@@ -1,15 +1,13 @@
-//! Trusted. Lowers aggregates: the frontier over persons, and aggregation of each person's rows.
+//! Trusted. Lowers the frontier: aggregates over persons.
 
 use datafusion::logical_expr::{self as logical, Expr, expr::AggregateFunction};
 use skerry_privacy::{
     analysis::Wording,
-    question::{
-        Aggregate, Expression, Pair, PersonAggregate, PersonFunction, Query, Relation, Spread,
-    },
+    question::{Aggregate, Expression, Pair, Query, Spread},
 };
 use skerry_proto::{DataType, ErrorCode, Refusal, Value};
 
-use super::{Lowered, Lowering, Part, PartColumn, Scope, unaliased, unsupported};
+use super::{Lowered, Lowering, Scope, UnitColumn, unaliased, unit_of, unsupported};
 
 const PLAIN_AGGREGATES: &str =
     "use COUNT, SUM, AVG, MEDIAN, VAR, STDDEV, CORR, REGR or COUNT(DISTINCT unit)";
@@ -62,63 +60,10 @@ impl Lowering<'_> {
             wording,
         })
     }
-
-    /// An aggregate below the frontier is one over each person's rows, or it is refused.
-    pub(super) fn per_person(&self, aggregate: &logical::Aggregate) -> Result<Part, Refusal> {
-        let input = self.relation(&aggregate.input)?;
-        let scope = Scope {
-            schema: aggregate.input.schema(),
-            columns: &input.columns,
-            repeated: &self.repeated,
-        };
-        let mut keys = vec![];
-        let mut columns = vec![];
-        for key in &aggregate.group_expr {
-            if matches!(unaliased(key), Expr::GroupingSet(_)) {
-                return Err(unsupported(
-                    "GROUPING SETS, CUBE or ROLLUP below an aggregate",
-                    "",
-                ));
-            }
-            let (key, data_type) = scope.lower(key)?;
-            let unit = matches!(&key, Expression::Column(index) if input.columns[*index].unit);
-            columns.push(PartColumn { data_type, unit });
-            keys.push(key);
-        }
-        if !columns.iter().any(|column| column.unit) {
-            return Err(unsupported(
-                "an aggregate below another that isn't grouped by the privacy unit",
-                "group the inner query by the unit, or aggregate once",
-            ));
-        }
-        let mut aggregates = vec![];
-        for written in &aggregate.aggr_expr {
-            let written = unaliased(written);
-            let shown = written.human_display().to_string();
-            let Expr::AggregateFunction(function) = written else {
-                return Err(unsupported(&shown, ""));
-            };
-            let (of_person, data_type) = scope.over_rows(function, &shown)?;
-            columns.push(PartColumn {
-                data_type,
-                unit: false,
-            });
-            aggregates.push(of_person);
-        }
-        Ok(Part {
-            relation: Relation::PerPerson {
-                input: Box::new(input.relation),
-                keys,
-                aggregates,
-            },
-            columns,
-            private: true,
-        })
-    }
 }
 
 /// The argument where the filter is true, else NULL.
-fn filtered(argument: Expression, filter: Option<Expression>) -> Expression {
+pub(super) fn filtered(argument: Expression, filter: Option<Expression>) -> Expression {
     match filter {
         None => argument,
         Some(condition) => Expression::Case {
@@ -200,12 +145,17 @@ impl Scope<'_> {
             }
             ("count", true) | ("approx_distinct", _) => {
                 let (argument, _) = self.lower(argument)?;
-                let unit =
-                    matches!(&argument, Expression::Column(index) if self.columns[*index].unit);
-                Ok(if unit {
-                    Aggregate::CountPersons(filter)
-                } else {
-                    Aggregate::CountValues(filtered(argument, filter))
+                Ok(match unit_of(self.columns, &argument) {
+                    UnitColumn::Always => Aggregate::CountPersons(filter),
+                    // Where a left join found nobody there is nobody to count.
+                    UnitColumn::OrNull => {
+                        let there = argument.is_known();
+                        Aggregate::CountPersons(Some(match filter {
+                            Some(filter) => Expression::And(vec![there, filter]),
+                            None => there,
+                        }))
+                    }
+                    UnitColumn::No => Aggregate::CountValues(filtered(argument, filter)),
                 })
             }
             ("sum", false) => Ok(Aggregate::Sum(filtered(self.lower(argument)?.0, filter))),
@@ -334,35 +284,5 @@ impl Scope<'_> {
     fn type_of(&self, expression: &Expression) -> Option<DataType> {
         let types: Vec<DataType> = self.columns.iter().map(|column| column.data_type).collect();
         expression.data_type(&types).ok()
-    }
-
-    fn over_rows(
-        &self,
-        function: &AggregateFunction,
-        shown: &str,
-    ) -> Result<(PersonAggregate, DataType), Refusal> {
-        let (argument, filter) = self.function_parts(function, shown)?;
-        let (argument, data_type) = self.lower(argument)?;
-        let numeric = matches!(data_type, DataType::Integer | DataType::Float);
-        let (function, result) = match (function.func.name(), function.params.distinct) {
-            ("count", false) => (PersonFunction::Count, DataType::Integer),
-            ("sum", false) if numeric => (PersonFunction::Sum, data_type),
-            ("min", _) => (PersonFunction::Minimum, data_type),
-            ("max", _) => (PersonFunction::Maximum, data_type),
-            ("avg", false) if numeric => (PersonFunction::Average, DataType::Float),
-            _ => {
-                return Err(unsupported(
-                    shown,
-                    "per person there are COUNT, SUM, MIN, MAX and AVG",
-                ));
-            }
-        };
-        Ok((
-            PersonAggregate {
-                function,
-                argument: filtered(argument, filter),
-            },
-            result,
-        ))
     }
 }

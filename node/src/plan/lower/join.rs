@@ -4,10 +4,13 @@ use datafusion::{
     common::{JoinType, NullEquality},
     logical_expr as logical,
 };
-use skerry_privacy::question::{Comparison, Expression, Function, JoinKind, Relation};
-use skerry_proto::{ErrorCode, Refusal};
+use skerry_privacy::{
+    analysis,
+    question::{Comparison, Expression, Function, JoinKind, Matching, Relation},
+};
+use skerry_proto::{DataType, ErrorCode, Refusal};
 
-use super::{Lowering, Part, PartColumn, Scope, unsupported};
+use super::{Lowering, Part, PartColumn, Scope, UnitColumn, unsupported};
 
 /// A join's equal pairs, over the left and over the right side's columns.
 type Pairs = Vec<(Expression, Expression)>;
@@ -61,9 +64,7 @@ impl Lowering<'_> {
         };
         match (left.private, right.private) {
             (true, true) => private(join, left, right, pairs, filter, both),
-            (true, false) | (false, true) => {
-                public(join.join_type, left, right, pairs, filter, both)
-            }
+            (true, false) | (false, true) => self.public(join, left, right, pairs, filter, both),
             (false, false) => Err(unsupported(
                 "a join of public tables below an aggregate over private ones",
                 "join each public table with the private one",
@@ -89,10 +90,10 @@ fn private(
     filter: Option<Expression>,
     both: Vec<PartColumn>,
 ) -> Result<Part, Refusal> {
-    let is_unit = |part: &Part, key: &Expression| matches!(key, Expression::Column(index) if part.columns[*index].unit);
+    let says_unit = |part: &Part, key: &Expression| part.unit_of(key) != UnitColumn::No;
     let (on_unit, others): (Pairs, Pairs) = pairs
         .into_iter()
-        .partition(|(a, b)| is_unit(&left, a) && is_unit(&right, b));
+        .partition(|(a, b)| says_unit(&left, a) && says_unit(&right, b));
     if on_unit.is_empty() {
         return Err(Refusal::new(
             ErrorCode::JoinNotOnUnit,
@@ -100,8 +101,24 @@ fn private(
             "join them on the unit: ON a.unit = b.unit; further conditions may follow with AND",
         ));
     }
+    // A unit that is NULL where a left join found nothing equals the row's own where it isn't.
+    let mut there = vec![];
+    for (a, b) in on_unit {
+        if left.unit_of(&a) == UnitColumn::OrNull {
+            there.push(a.is_known());
+        }
+        if right.unit_of(&b) == UnitColumn::OrNull {
+            there.push(shifted(&b, left.columns.len())?.is_known());
+        }
+    }
+    if !there.is_empty() && join.null_equality == NullEquality::NullEqualsNull {
+        return Err(unsupported(
+            "INTERSECT or EXCEPT with a unit that may be NULL",
+            "leave out the rows for which the left join found nothing",
+        ));
+    }
     // NOT IN: without NULLs in it, the unit has no null-aware case.
-    if join.null_aware && !others.is_empty() {
+    if join.null_aware && !(others.is_empty() && there.is_empty()) {
         return Err(unsupported("NOT IN with other columns", "write NOT EXISTS"));
     }
     let offset = left.columns.len();
@@ -123,20 +140,23 @@ fn private(
             })
         })
         .collect::<Result<_, Refusal>>()?;
+    conditions.extend(there);
     conditions.extend(filter);
     let condition = all(conditions);
     let (kind, swapped) = match join.join_type {
         JoinType::Inner => (Ok(JoinKind::Inner), false),
         JoinType::Left => (Ok(JoinKind::Left), false),
         JoinType::Right => (Ok(JoinKind::Left), true),
-        JoinType::LeftSemi => (Err(false), false),
-        JoinType::LeftAnti => (Err(true), false),
-        JoinType::RightSemi => (Err(false), true),
-        JoinType::RightAnti => (Err(true), true),
-        JoinType::Full | JoinType::LeftMark | JoinType::RightMark => {
+        JoinType::LeftSemi => (Err(Matching::With), false),
+        JoinType::LeftAnti => (Err(Matching::Without), false),
+        JoinType::LeftMark => (Err(Matching::Marked), false),
+        JoinType::RightSemi => (Err(Matching::With), true),
+        JoinType::RightAnti => (Err(Matching::Without), true),
+        JoinType::RightMark => (Err(Matching::Marked), true),
+        JoinType::Full => {
             return Err(unsupported(
-                "this kind of join of private tables",
-                "use an inner, left, EXISTS or NOT EXISTS join, not below OR",
+                "a full join of private tables",
+                "use UNION ALL, or two left joins",
             ));
         }
     };
@@ -152,12 +172,12 @@ fn private(
     let first_columns = first.columns.clone();
     let (first, second) = (Box::new(first.relation), Box::new(second.relation));
     let kind = match kind {
-        Err(negated) => {
+        Err(matching) => {
             return Ok(Part {
-                columns: first_columns,
+                columns: marked(first_columns, matching),
                 private: true,
                 relation: Relation::Semi {
-                    negated,
+                    matching,
                     left: first,
                     right: second,
                     condition,
@@ -174,14 +194,16 @@ fn private(
     };
     let mut columns = both;
     if kind == JoinKind::Left {
-        // Of a row without a match the other side's unit is NULL, so it is no unit any more.
+        // Of a row without a match the other side's unit is NULL.
         let kept = if swapped {
             offset..columns.len()
         } else {
             0..offset
         };
         for (index, column) in columns.iter_mut().enumerate() {
-            column.unit &= kept.contains(&index);
+            if column.unit == UnitColumn::Always && !kept.contains(&index) {
+                column.unit = UnitColumn::OrNull;
+            }
         }
     }
     Ok(Part {
@@ -195,65 +217,140 @@ fn private(
     })
 }
 
-fn public(
-    join_type: JoinType,
-    left: Part,
-    right: Part,
-    pairs: Pairs,
-    filter: Option<Expression>,
-    columns: Vec<PartColumn>,
-) -> Result<Part, Refusal> {
-    let private_first = left.private;
-    let kind = match (join_type, private_first) {
-        (JoinType::Inner, _) => JoinKind::Inner,
-        (JoinType::Left, true) | (JoinType::Right, false) => JoinKind::Left,
-        (JoinType::Left, false) | (JoinType::Right, true) | (JoinType::Full, _) => {
-            return Err(unsupported(
-                "a join that keeps rows of a public table",
-                "keep the private side: private LEFT JOIN public; every public group appears anyway",
-            ));
-        }
-        (
-            JoinType::LeftSemi
-            | JoinType::LeftAnti
-            | JoinType::LeftMark
-            | JoinType::RightSemi
-            | JoinType::RightAnti
-            | JoinType::RightMark,
-            _,
-        ) => {
-            return Err(unsupported(
-                "EXISTS or IN over a public table",
-                "join with the public table, or write the values as a list",
-            ));
-        }
-    };
-    let (left_width, right_width) = (left.columns.len(), right.columns.len());
-    let (private, public, on, condition) = if private_first {
-        (left, right, pairs, filter)
-    } else {
-        let condition = filter
-            .map(|filter| exchanged(&filter, left_width, right_width))
-            .transpose()?;
-        let on = pairs.into_iter().map(|(a, b)| (b, a)).collect();
-        (right, left, on, condition)
-    };
-    let joined = Relation::JoinPublic {
-        kind,
-        private: Box::new(private.relation),
-        public: Box::new(public.relation),
-        on,
-        condition,
-    };
-    Ok(Part {
-        relation: if private_first {
-            joined
+impl Lowering<'_> {
+    fn public(
+        &self,
+        join: &logical::Join,
+        left: Part,
+        right: Part,
+        pairs: Pairs,
+        filter: Option<Expression>,
+        columns: Vec<PartColumn>,
+    ) -> Result<Part, Refusal> {
+        let private_first = left.private;
+        let kind = match (join.join_type, private_first) {
+            (JoinType::Inner, _) => Ok(JoinKind::Inner),
+            (JoinType::Left, true) | (JoinType::Right, false) => Ok(JoinKind::Left),
+            (JoinType::LeftSemi, true) | (JoinType::RightSemi, false) => Err(Matching::With),
+            (JoinType::LeftAnti, true) | (JoinType::RightAnti, false) => Err(Matching::Without),
+            (JoinType::LeftMark, true) | (JoinType::RightMark, false) => Err(Matching::Marked),
+            (
+                JoinType::Left
+                | JoinType::Right
+                | JoinType::Full
+                | JoinType::LeftSemi
+                | JoinType::RightSemi
+                | JoinType::LeftAnti
+                | JoinType::RightAnti
+                | JoinType::LeftMark
+                | JoinType::RightMark,
+                _,
+            ) => {
+                return Err(unsupported(
+                    "a join that keeps rows of a public table",
+                    "keep the private side: private LEFT JOIN public; every public group appears anyway",
+                ));
+            }
+        };
+        let (left_width, right_width) = (left.columns.len(), right.columns.len());
+        let (private, public, on, condition) = if private_first {
+            (left, right, pairs, filter)
         } else {
-            reordered(joined, right_width, left_width)
-        },
-        columns,
-        private: true,
-    })
+            let condition = filter
+                .map(|filter| exchanged(&filter, left_width, right_width))
+                .transpose()?;
+            let on = pairs.into_iter().map(|(a, b)| (b, a)).collect();
+            (right, left, on, condition)
+        };
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(matching) if join.null_aware => {
+                return self.not_in_public(private, public, on, condition, matching);
+            }
+            Err(matching) => {
+                return Ok(Part {
+                    columns: marked(private.columns, matching),
+                    private: true,
+                    relation: Relation::SemiPublic {
+                        matching,
+                        private: Box::new(private.relation),
+                        public: Box::new(public.relation),
+                        on,
+                        condition,
+                    },
+                });
+            }
+        };
+        let joined = Relation::JoinPublic {
+            kind,
+            private: Box::new(private.relation),
+            public: Box::new(public.relation),
+            on,
+            condition,
+        };
+        Ok(Part {
+            relation: if private_first {
+                joined
+            } else {
+                reordered(joined, right_width, left_width)
+            },
+            columns,
+            private: true,
+        })
+    }
+
+    /// `x NOT IN (SELECT y FROM public)`: true where x is known and none of the values, if these
+    /// are all known, which can be seen here; where there are none, always.
+    fn not_in_public(
+        &self,
+        private: Part,
+        public: Part,
+        on: Pairs,
+        condition: Option<Expression>,
+        matching: Matching,
+    ) -> Result<Part, Refusal> {
+        let ([(key, of_public)], None, Matching::Without) = (on.as_slice(), &condition, matching)
+        else {
+            return Err(unsupported("NOT IN with other columns", "write NOT EXISTS"));
+        };
+        let rows = analysis::public_rows(&public.relation, self.policy)?;
+        if rows.iter().any(|row| of_public.evaluate(row).is_null()) {
+            return Err(unsupported(
+                "NOT IN over a public table with NULL among the values, which is never true,",
+                "write NOT EXISTS, or leave the NULLs out: WHERE … IS NOT NULL",
+            ));
+        }
+        if rows.is_empty() {
+            return Ok(private);
+        }
+        let known = key.clone().is_known();
+        Ok(Part {
+            columns: private.columns,
+            private: true,
+            relation: Relation::Filter {
+                input: Box::new(Relation::SemiPublic {
+                    matching,
+                    private: Box::new(private.relation),
+                    public: Box::new(public.relation),
+                    on,
+                    condition,
+                }),
+                predicate: known,
+            },
+        })
+    }
+}
+
+/// With the column that says whether there is a match, if that is what was asked.
+fn marked(mut columns: Vec<PartColumn>, matching: Matching) -> Vec<PartColumn> {
+    match matching {
+        Matching::With | Matching::Without => {}
+        Matching::Marked => columns.push(PartColumn {
+            data_type: DataType::Boolean,
+            unit: UnitColumn::No,
+        }),
+    }
+    columns
 }
 
 /// The same expression over columns at other positions.

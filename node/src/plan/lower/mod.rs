@@ -4,11 +4,16 @@
 //! fragment and the way to write it; the refusal follows from the plan and the policy alone.
 
 mod aggregate;
+mod cast;
 mod decode;
 mod expression;
+mod function;
 mod join;
+mod operator;
+mod person;
 mod scan;
 mod types;
+mod window;
 
 use std::cell::Cell;
 
@@ -109,7 +114,42 @@ struct Part {
 #[derive(Debug, Clone, Copy)]
 struct PartColumn {
     data_type: DataType,
-    unit: bool,
+    unit: UnitColumn,
+}
+
+/// Whether a column says whose row it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UnitColumn {
+    /// It says something else.
+    No,
+    /// On every row.
+    Always,
+    /// Where a left join found a match; elsewhere it is NULL.
+    OrNull,
+}
+
+impl Part {
+    /// What a column of an expression says about the unit.
+    fn unit_of(&self, expression: &Expression) -> UnitColumn {
+        unit_of(&self.columns, expression)
+    }
+}
+
+/// Whether an expression is the privacy unit: its column, or a number of it written as a text, which
+/// tells persons apart as the number does.
+fn unit_of(columns: &[PartColumn], expression: &Expression) -> UnitColumn {
+    let column = |expression: &Expression| match expression {
+        Expression::Column(index) => columns.get(*index).copied(),
+        _ => None,
+    };
+    let found = match expression {
+        Expression::Cast {
+            value,
+            to: DataType::Text,
+        } => column(value).filter(|column| column.data_type == DataType::Integer),
+        own => column(own),
+    };
+    found.map_or(UnitColumn::No, |column| column.unit)
 }
 
 /// Where names are looked up: a plan node's schema beside the lowered columns.
@@ -167,6 +207,8 @@ struct Lowering<'a> {
     repeated: Cell<usize>,
     /// How often a view was named, so far.
     views: Cell<usize>,
+    /// Windows so far.
+    windows: Cell<usize>,
 }
 
 impl<'a> Lowering<'a> {
@@ -176,6 +218,7 @@ impl<'a> Lowering<'a> {
             region,
             repeated: Cell::new(0),
             views: Cell::new(0),
+            windows: Cell::new(0),
         }
     }
 
@@ -188,19 +231,17 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Aggregate(aggregate) => self.per_person(aggregate),
-            LogicalPlan::Limit(_) => Err(unsupported(
+            LogicalPlan::Window(window) => self.window(window),
+            // Rows are a multiset: an order of them says nothing, unless it says which remain.
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.relation(&sort.input),
+            LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => Err(unsupported(
                 "LIMIT below an aggregate",
-                "which rows remain would hang on other persons; limit the aggregated figures instead",
-            )),
-            LogicalPlan::Sort(_) => Err(unsupported(
-                "ORDER BY below an aggregate",
-                "sort the aggregated figures instead",
+                "which rows remain would hang on other persons; number each person's rows with ROW_NUMBER() OVER (PARTITION BY unit ORDER BY …), or limit the aggregated figures",
             )),
             LogicalPlan::Distinct(_) => Err(unsupported(
                 "DISTINCT below an aggregate",
                 "count persons with COUNT(DISTINCT unit), or group by the unit",
             )),
-            LogicalPlan::Window(_) => Err(unsupported("a window function", "")),
             LogicalPlan::Repartition(_)
             | LogicalPlan::EmptyRelation(_)
             | LogicalPlan::Subquery(_)
@@ -229,13 +270,20 @@ impl<'a> Lowering<'a> {
     }
 
     fn filter(&self, filter: &logical::Filter) -> Result<Part, Refusal> {
-        let input = self.relation(&filter.input)?;
+        let mut input = self.relation(&filter.input)?;
         let scope = Scope {
             schema: filter.input.schema(),
             columns: &input.columns,
             repeated: &self.repeated,
         };
         let (predicate, _) = scope.lower(&filter.predicate)?;
+        for index in predicate.known_where_true() {
+            if let Some(column) = input.columns.get_mut(index)
+                && column.unit == UnitColumn::OrNull
+            {
+                column.unit = UnitColumn::Always;
+            }
+        }
         Ok(Part {
             relation: Relation::Filter {
                 input: Box::new(input.relation),
@@ -256,7 +304,7 @@ impl<'a> Lowering<'a> {
         let mut parts = vec![];
         for expression in &projection.expr {
             let (column, data_type) = scope.lower(expression)?;
-            let unit = is_unit(&column, &input.columns);
+            let unit = input.unit_of(&column);
             parts.push(PartColumn { data_type, unit });
             columns.push(column);
         }
@@ -295,7 +343,11 @@ impl<'a> Lowering<'a> {
                 ));
             }
             for (column, of_other) in columns.iter_mut().zip(&other.columns) {
-                column.unit &= of_other.unit;
+                column.unit = match (column.unit, of_other.unit) {
+                    (UnitColumn::No, _) | (_, UnitColumn::No) => UnitColumn::No,
+                    (UnitColumn::Always, UnitColumn::Always) => UnitColumn::Always,
+                    (UnitColumn::OrNull, _) | (_, UnitColumn::OrNull) => UnitColumn::OrNull,
+                };
             }
         }
         Ok(Part {
@@ -305,26 +357,6 @@ impl<'a> Lowering<'a> {
             columns,
             private,
         })
-    }
-}
-
-/// Whether this is the privacy unit: its column, or a number of it written as a text, which tells
-/// persons apart as the number does.
-fn is_unit(expression: &Expression, columns: &[PartColumn]) -> bool {
-    let of_type = |index: &usize, wanted: Option<DataType>| {
-        columns.get(*index).is_some_and(|column| {
-            column.unit && wanted.is_none_or(|wanted| wanted == column.data_type)
-        })
-    };
-    match expression {
-        Expression::Column(index) => of_type(index, None),
-        Expression::Cast {
-            value,
-            to: DataType::Text,
-        } => {
-            matches!(&**value, Expression::Column(index) if of_type(index, Some(DataType::Integer)))
-        }
-        _ => false,
     }
 }
 

@@ -8,7 +8,7 @@ use skerry_privacy::{
 use skerry_proto::{DataType, ErrorCode, Refusal, Value, limit};
 
 use super::{
-    Lowering, Part, PartColumn,
+    Lowering, Part, PartColumn, UnitColumn,
     decode::{REGION_COLUMN, table_name},
     unsupported,
 };
@@ -34,7 +34,7 @@ impl Lowering<'_> {
         let mut columns = vec![];
         for field in scan.projected_schema.fields() {
             if field.name() == REGION_COLUMN {
-                columns.push((None, DataType::Text, false));
+                columns.push((None, DataType::Text, UnitColumn::No));
                 continue;
             }
             let Some((index, column)) = table.column(field.name()) else {
@@ -45,7 +45,12 @@ impl Lowering<'_> {
                 ));
             };
             let position = read.len();
-            columns.push((Some(position), column.data_type, unit == Some(&column.name)));
+            let of_unit = if unit == Some(&column.name) {
+                UnitColumn::Always
+            } else {
+                UnitColumn::No
+            };
+            columns.push((Some(position), column.data_type, of_unit));
             read.push((index, column.name.clone()));
         }
         // A view's relation takes the view's place; a table is read by the names of its columns.

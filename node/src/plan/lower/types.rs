@@ -19,6 +19,16 @@ pub(crate) fn plain_type(arrow: &ArrowType) -> Option<DataType> {
         | ArrowType::UInt32
         | ArrowType::UInt64 => Some(DataType::Integer),
         ArrowType::Float16 | ArrowType::Float32 | ArrowType::Float64 => Some(DataType::Float),
+        // What adding an unsigned and a signed number makes, and how some systems write integers.
+        ArrowType::Decimal32(_, 0)
+        | ArrowType::Decimal64(_, 0)
+        | ArrowType::Decimal128(_, 0)
+        | ArrowType::Decimal256(_, 0) => Some(DataType::Integer),
+        // Other decimals are read as floats, to some sixteen digits.
+        ArrowType::Decimal32(_, _)
+        | ArrowType::Decimal64(_, _)
+        | ArrowType::Decimal128(_, _)
+        | ArrowType::Decimal256(_, _) => Some(DataType::Float),
         ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => Some(DataType::Text),
         ArrowType::Date32 => Some(DataType::Date),
         ArrowType::Timestamp(_, None) => Some(DataType::Timestamp),

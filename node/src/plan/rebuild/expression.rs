@@ -74,6 +74,24 @@ pub(crate) fn rebuild_expression(
             left,
             right,
         } => {
+            let is_key = *operator == Comparison::Equal
+                && type_of(left)? == DataType::Float
+                && ![left, right]
+                    .iter()
+                    .any(|side| matches!(***side, Expression::Literal { .. }));
+            if is_key {
+                // Were this a key of a join, the engine would look at NaN and the zeros in ways
+                // that hang on how rows are batched, and panic.
+                return Ok(total(
+                    Expression::Compare {
+                        operator: Comparison::Equal,
+                        left: Box::new(Expression::Column(0)),
+                        right: Box::new(Expression::Column(1)),
+                    },
+                    DataType::Boolean,
+                    vec![of(left)?, of(right)?],
+                ));
+            }
             let operator = match operator {
                 Comparison::Equal => Operator::Eq,
                 Comparison::NotEqual => Operator::NotEq,

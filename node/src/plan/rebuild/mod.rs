@@ -9,6 +9,7 @@ pub(crate) mod amount;
 mod expression;
 pub(crate) mod row;
 mod total;
+mod window;
 
 use std::sync::Arc;
 
@@ -24,12 +25,15 @@ use datafusion::{
 use skerry_privacy::{
     analysis::{PartitionOf, Quote},
     policy::{ColumnPolicy, Domain, Ownership, Policy},
-    question::{Expression, JoinKind, PersonFunction, Query, Relation},
+    question::{
+        Comparison, Expression, JoinKind, Matching, PersonFunction, Query, Relation, Window,
+    },
 };
 use skerry_proto::DataType;
 
 pub(crate) use self::expression::rebuild_expression;
-use self::expression::total_cast;
+pub use self::window::WindowPlanner;
+use self::{expression::total_cast, window::PersonWindow};
 use super::lower::engine_type;
 
 /// Name of the output column with the privacy unit.
@@ -223,20 +227,31 @@ impl Rebuilding<'_> {
                 })
             }
             Relation::Semi {
-                negated,
+                matching,
                 left,
                 right,
                 condition,
             } => {
                 let left = self.relation(left)?;
                 let right = self.relation(right)?;
-                let join_type = if *negated {
-                    JoinType::LeftAnti
-                } else {
-                    JoinType::LeftSemi
-                };
-                let plan = join_on_unit(&left, &right, join_type, condition.as_ref())?;
-                Ok(Part { plan, ..left })
+                let plan = join_on_unit(&left, &right, semi(*matching), condition.as_ref())?;
+                self.matched(*matching, Part { plan, ..left })
+            }
+            Relation::SemiPublic {
+                matching,
+                private,
+                public,
+                on,
+                condition,
+            } => {
+                let private = self.relation(private)?;
+                let public = self.relation(public)?;
+                let plan = with_public(&private, &public, on, condition.as_ref(), semi(*matching))?;
+                self.matched(*matching, Part { plan, ..private })
+            }
+            Relation::Window { input, window } => {
+                let input = self.relation(input)?;
+                self.window(input, window)
             }
             Relation::JoinPublic {
                 kind,
@@ -361,36 +376,56 @@ impl Rebuilding<'_> {
         on: &[(Expression, Expression)],
         condition: Option<&Expression>,
     ) -> EngineResult<Part> {
-        let mut conditions = vec![];
-        for (of_private, of_public) in on {
-            let left = rebuild_expression(of_private, &private.expressions(), &private.types())?;
-            let right = rebuild_expression(of_public, &public.expressions(), &public.types())?;
-            conditions.push(left.eq(right));
-        }
-        let columns: Vec<(String, DataType)> = private
-            .columns
-            .iter()
-            .chain(&public.columns)
-            .cloned()
-            .collect();
-        if let Some(condition) = condition {
-            let expressions: Vec<Expr> = columns.iter().map(|(name, _)| col(name)).collect();
-            let types: Vec<DataType> = columns.iter().map(|(_, data_type)| *data_type).collect();
-            conditions.push(rebuild_expression(condition, &expressions, &types)?);
-        }
-        if conditions.is_empty() {
-            conditions.push(lit(true));
-        }
         let join_type = match kind {
             JoinKind::Inner => JoinType::Inner,
             JoinKind::Left => JoinType::Left,
         };
         Ok(Part {
-            plan: LogicalPlanBuilder::from(private.plan)
-                .join_on(public.plan, join_type, conditions)?
-                .build()?,
+            plan: with_public(&private, &public, on, condition, join_type)?,
             unit: private.unit,
-            columns,
+            columns: [private.columns, public.columns].concat(),
+        })
+    }
+
+    /// The left side of a semi join, with the mark among its columns if there is one.
+    fn matched(&mut self, matching: Matching, left: Part) -> EngineResult<Part> {
+        match matching {
+            Matching::With | Matching::Without => Ok(left),
+            Matching::Marked => {
+                // The engine calls all marks the same.
+                let own = left.columns.into_iter();
+                let columns = own
+                    .map(|(name, data_type)| (col(name), data_type))
+                    .chain([(col("mark"), DataType::Boolean)])
+                    .collect();
+                self.project(left.plan, left.unit.map(col), columns)
+            }
+        }
+    }
+
+    fn window(&mut self, input: Part, window: &Window) -> EngineResult<Part> {
+        let types = input.types();
+        let found = window
+            .data_types(&types)
+            .map_err(|error| plan_datafusion_err!("{error}"))?;
+        // Laid out anew: the operator counts columns as the question does.
+        let columns = input.columns.into_iter();
+        let columns =
+            columns.map(|(name, data_type)| (total_cast(col(name), data_type), data_type));
+        let unit = input.unit.as_ref().map(col);
+        let laid = self.project(input.plan, unit, columns.collect())?;
+        let unit = laid
+            .unit
+            .ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
+        let more: Vec<(String, DataType)> = found
+            .into_iter()
+            .map(|data_type| (self.name(), data_type))
+            .collect();
+        let plan = PersonWindow::plan(laid.plan, window.clone(), &more)?;
+        Ok(Part {
+            plan,
+            unit: Some(unit),
+            columns: [laid.columns, more].concat(),
         })
     }
 
@@ -448,6 +483,73 @@ pub(crate) fn type_of(expression: &Expression, types: &[DataType]) -> EngineResu
         .map_err(|error| plan_datafusion_err!("{error}"))
 }
 
+fn semi(matching: Matching) -> JoinType {
+    match matching {
+        Matching::With => JoinType::LeftSemi,
+        Matching::Without => JoinType::LeftAnti,
+        Matching::Marked => JoinType::LeftMark,
+    }
+}
+
+/// What must hold for a row of the private and one of the public side to belong together.
+fn public_conditions(
+    private: &Part,
+    public: &Part,
+    on: &[(Expression, Expression)],
+    condition: Option<&Expression>,
+) -> EngineResult<Vec<Expr>> {
+    let expressions = [private.expressions(), public.expressions()].concat();
+    let types = [private.types(), public.types()].concat();
+    let mut conditions = vec![];
+    for (of_private, of_public) in on {
+        let behind = |index| Some(Expression::Column(index + private.columns.len()));
+        let of_public = of_public
+            .substitute(&behind)
+            .ok_or_else(|| plan_datafusion_err!("a key without columns"))?;
+        let equal = Expression::Compare {
+            operator: Comparison::Equal,
+            left: Box::new(of_private.clone()),
+            right: Box::new(of_public),
+        };
+        conditions.push(rebuild_expression(&equal, &expressions, &types)?);
+    }
+    if let Some(condition) = condition {
+        conditions.push(rebuild_expression(condition, &expressions, &types)?);
+    }
+    if conditions.is_empty() {
+        conditions.push(lit(true));
+    }
+    Ok(conditions)
+}
+
+/// The plan of a join of a private relation, on its left, with a public one.
+///
+/// Without an equal pair to sort by the engine holds the left side in memory, and joins otherwise
+/// where that is too much. What is held is then the public side, so that nothing hangs on how much
+/// there is of the private one.
+fn with_public(
+    private: &Part,
+    public: &Part,
+    on: &[(Expression, Expression)],
+    condition: Option<&Expression>,
+    join_type: JoinType,
+) -> EngineResult<LogicalPlan> {
+    let conditions = public_conditions(private, public, on, condition)?;
+    let types = public.types();
+    let mut is_sorted_by = false;
+    for (_, of_public) in on {
+        is_sorted_by |= type_of(of_public, &types)? != DataType::Float;
+    }
+    let (left, right, join_type) = if is_sorted_by {
+        (private, public, join_type)
+    } else {
+        (public, private, join_type.swap())
+    };
+    LogicalPlanBuilder::from(left.plan.clone())
+        .join_on(right.plan.clone(), join_type, conditions)?
+        .build()
+}
+
 fn join_on_unit(
     left: &Part,
     right: &Part,
@@ -476,12 +578,18 @@ const ROW_DECIMAL: ArrowType = ArrowType::Decimal128(28, 9);
 pub(crate) enum PersonSum {
     /// How many.
     Count(Expr),
+    /// How many different ones.
+    CountDistinct(Expr),
     /// Their sum, of integers or of decimals, wrapping; NULL without rows.
     Sum(Expr),
     /// Their least; NULL without rows.
     Minimum(Expr),
     /// Their greatest; NULL without rows.
     Maximum(Expr),
+    /// Whether all are true; NULL without rows.
+    All(Expr),
+    /// Whether any is true; NULL without rows.
+    Any(Expr),
 }
 
 impl PersonSum {
@@ -491,6 +599,9 @@ impl PersonSum {
             Self::Sum(argument) => aggregate::sum(argument),
             Self::Minimum(argument) => aggregate::min(argument),
             Self::Maximum(argument) => aggregate::max(argument),
+            Self::CountDistinct(argument) => aggregate::count_distinct(argument),
+            Self::All(argument) => aggregate::bool_and(argument),
+            Self::Any(argument) => aggregate::bool_or(argument),
         }
     }
 }
@@ -516,8 +627,15 @@ pub(crate) fn sums_of(
     };
     match function {
         PersonFunction::Count => vec![PersonSum::Count(argument)],
+        PersonFunction::CountDistinct => vec![PersonSum::CountDistinct(argument)],
         PersonFunction::Sum if of_argument == DataType::Integer => vec![PersonSum::Sum(argument)],
         PersonFunction::Sum => vec![PersonSum::Sum(decimal(argument))],
+        PersonFunction::Minimum if of_argument == DataType::Boolean => {
+            vec![PersonSum::All(argument)]
+        }
+        PersonFunction::Maximum if of_argument == DataType::Boolean => {
+            vec![PersonSum::Any(argument)]
+        }
         PersonFunction::Minimum => vec![PersonSum::Minimum(argument)],
         PersonFunction::Maximum => vec![PersonSum::Maximum(argument)],
         PersonFunction::Average => vec![
@@ -535,7 +653,9 @@ pub(crate) fn finish(
 ) -> EngineResult<(Expr, DataType)> {
     let float = |value: &Expr| total_cast(value.clone(), DataType::Float);
     Ok(match (function, sums) {
-        (PersonFunction::Count, [count]) => (count.clone(), DataType::Integer),
+        (PersonFunction::Count | PersonFunction::CountDistinct, [count]) => {
+            (count.clone(), DataType::Integer)
+        }
         (PersonFunction::Sum, [sum]) if of_argument == DataType::Integer => {
             (sum.clone(), DataType::Integer)
         }
@@ -548,3 +668,6 @@ pub(crate) fn finish(
         (_, _) => return Err(plan_datafusion_err!("an aggregate lacks a sum")),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,10 +102,10 @@ impl ScalarUDFImpl for Total {
     }
 }
 
-type Reader = Box<dyn Fn(usize) -> Value>;
+pub(super) type Reader = Box<dyn Fn(usize) -> Value>;
 
 /// Reads single values of a column; the type is all that can be refused.
-fn reader(column: &ArrayRef) -> EngineResult<Reader> {
+pub(super) fn reader(column: &ArrayRef) -> EngineResult<Reader> {
     macro_rules! primitive {
         ($type:ty, $value:expr) => {{
             let column = column.as_primitive::<$type>().clone();
@@ -178,7 +178,7 @@ fn reader(column: &ArrayRef) -> EngineResult<Reader> {
 }
 
 /// Values of one type as a column; a value of another type is NULL.
-fn array_of(values: impl Iterator<Item = Value>, data_type: DataType) -> ArrayRef {
+pub(super) fn array_of(values: impl Iterator<Item = Value>, data_type: DataType) -> ArrayRef {
     macro_rules! collect {
         ($array:ty, $variant:path) => {
             Arc::new(
