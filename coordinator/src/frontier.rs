@@ -318,6 +318,9 @@ fn unit_name(plan: &LogicalPlan) -> Option<String> {
     private_table(plan).and_then(|table| table.unit.clone())
 }
 
+/// What makes an answer of a query with a row for each person: how many there are.
+pub(crate) const AROUND: &str = "SELECT COUNT(*) AS persons FROM (…) AS t";
+
 fn private_output(plan: &LogicalPlan) -> Refusal {
     let Some(table) = private_table(plan) else {
         return Refusal::new(
@@ -339,7 +342,7 @@ fn private_output(plan: &LogicalPlan) -> Refusal {
                 "the result would have rows for each `{unit}` of `{}`",
                 table.name
             ),
-            "Put this into a subquery and aggregate over persons: SELECT COUNT(*) FROM (…) AS t.",
+            format!("Put this into a subquery and aggregate over persons: {AROUND}"),
         )
     } else {
         Refusal::new(

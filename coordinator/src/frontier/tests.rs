@@ -532,7 +532,7 @@ cuts! {
     "#;
     rows_per_person: "SELECT person_id, COUNT(*) FROM visits GROUP BY person_id" => @r#"
     private_output: the result would have rows for each `person_id` of `visits`
-    Put this into a subquery and aggregate over persons: SELECT COUNT(*) FROM (…) AS t.
+    Put this into a subquery and aggregate over persons: SELECT COUNT(*) AS persons FROM (SELECT person_id, COUNT(*) FROM visits GROUP BY person_id) AS t
     "#;
     distinct_values: "SELECT DISTINCT site FROM visits" => @r#"
     private_output: which values of visits.site occur belongs to persons
@@ -568,7 +568,7 @@ cuts! {
     "#;
     rollup_of_persons: "SELECT person_id, COUNT(*) FROM visits GROUP BY ROLLUP(person_id)" => @r#"
     private_output: the result would have rows for each `person_id` of `visits`
-    Put this into a subquery and aggregate over persons: SELECT COUNT(*) FROM (…) AS t.
+    Put this into a subquery and aggregate over persons: SELECT COUNT(*) AS persons FROM (…) AS t
     "#;
     rollup_of_values: "SELECT site, kind FROM visits GROUP BY ROLLUP(site, kind)" => @r#"
     private_output: which values of ROLLUP (visits.site, visits.kind) occur belongs to persons
