@@ -649,6 +649,56 @@ pub(crate) mod tests {
         assert!(check_quote(&region, &other, 1, 1).is_err());
     }
 
+    /// Cells that were counted between other bounds, from another centre or of other values are no
+    /// parts of one figure.
+    #[test]
+    fn quotes_that_measure_differently_do_not_agree() {
+        let quote = wire::Quote {
+            measures: vec![wire::Measure {
+                kind: wire::MeasureKind::Sum.into(),
+                step: 0.5,
+                rows: 3,
+                factors: vec![wire::Factor {
+                    low: 0.0,
+                    high: 10.0,
+                    centre: 5.0,
+                }],
+                edges: vec![0.0, 10.0],
+                values: vec![wire::Value::from(&Value::Integer(1))],
+                total: 7.0,
+            }],
+            ..reply("a", &[1], &[10], 4).quote
+        };
+        let agrees_after = |change: &dyn Fn(&mut wire::Quote)| {
+            let mut other = quote.clone();
+            change(&mut other);
+            agree(&quote, &other) || agree(&other, &quote)
+        };
+        assert!(agrees_after(&|_| {}));
+        // Each region's own.
+        assert!(agrees_after(&|other| other.region = "b".into()));
+        assert!(agrees_after(&|other| other.groups.clear()));
+        let changes: [&dyn Fn(&mut wire::Quote); 14] = [
+            &|other| other.key_types = vec![wire::DataType::Text.into()],
+            &|other| other.key_types.clear(),
+            &|other| other.measures.clear(),
+            &|other| other.measures[0].kind = wire::MeasureKind::Rows.into(),
+            &|other| other.measures[0].rows = 4,
+            &|other| other.measures[0].factors[0].low = -1.0,
+            &|other| other.measures[0].factors[0].high = 11.0,
+            &|other| other.measures[0].factors[0].centre = 4.0,
+            &|other| other.measures[0].edges[1] = 11.0,
+            &|other| other.measures[0].values.clear(),
+            &|other| other.measures[0].total = 8.0,
+            &|other| other.aggregates[0].measures = vec![1],
+            &|other| other.aggregates[0].function = wire::AggregateFunction::Sum.into(),
+            &|other| other.clipped_weight = 1,
+        ];
+        for (place, change) in changes.into_iter().enumerate() {
+            assert!(!agrees_after(change), "change {place}");
+        }
+    }
+
     #[test]
     fn draws_have_the_noise_and_repeat() {
         let merged =

@@ -10,20 +10,26 @@
 use std::{fmt::Write as _, fs, path::Path};
 
 use arrow::{
-    array::AsArray as _,
+    array::{AsArray as _, RecordBatch},
     datatypes::{Float64Type, Int64Type},
+};
+use arrow_flight::{
+    FlightClient, FlightDescriptor, Ticket,
+    sql::{CommandStatementQuery, ProstMessageExt as _},
 };
 use datafusion::{
     dataframe::DataFrameWriteOptions,
     prelude::{CsvReadOptions, SessionContext},
 };
+use futures::TryStreamExt as _;
+use prost::Message as _;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use skerry_coordinator::{
     RunningCoordinator,
     answer::Answer,
-    client::{Client, Credentials},
+    client::{COORDINATOR_NAME, Client, Credentials},
     config::CoordinatorConfig,
     question::Question,
     serve,
@@ -31,6 +37,7 @@ use skerry_coordinator::{
 use skerry_node::{RunningNode, config::NodeConfig};
 use skerry_proto::ErrorCode;
 use tempfile::TempDir;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -201,6 +208,35 @@ impl Federation {
     }
 
     async fn researcher(&self, name: &str) -> Client {
+        let credentials = self.credentials(name);
+        let url = format!("https://{}", self.coordinator.address);
+        Client::connect(&url, &credentials)
+            .await
+            .expect("connection")
+    }
+
+    /// A researcher who comes with any Flight SQL client.
+    async fn flight(&self, name: &str) -> FlightClient {
+        let credentials = self.credentials(name);
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&credentials.authority))
+            .identity(Identity::from_pem(
+                &credentials.certificate,
+                &credentials.key,
+            ))
+            .domain_name(COORDINATOR_NAME);
+        let channel = Endpoint::from_shared(format!("https://{}", self.coordinator.address))
+            .expect("address")
+            .tls_config(tls)
+            .expect("certificates")
+            .connect()
+            .await
+            .expect("connection");
+        FlightClient::new(channel)
+    }
+
+    /// A certificate for a researcher of this name, new each time.
+    fn credentials(&self, name: &str) -> Credentials {
         let place = self.folder.path().join(name);
         fs::create_dir_all(&place).expect("folder");
         identity(&place, "researcher", name, &[], &self.researchers);
@@ -209,11 +245,7 @@ impl Federation {
             place.join("federation-ca.pem"),
         )
         .expect("copy");
-        let credentials = Credentials::load(&place).expect("credentials");
-        let url = format!("https://{}", self.coordinator.address);
-        Client::connect(&url, &credentials)
-            .await
-            .expect("connection")
+        Credentials::load(&place).expect("credentials")
     }
 }
 
@@ -351,6 +383,49 @@ async fn a_federation_answers() {
     let answer = client.query(&question).await.expect("answer");
     near(&answer, "m", &[3_000.0]);
     assert_eq!(answer.record.regions.missing.len(), 1);
+    federation.coordinator.shutdown().await;
+}
+
+async fn fetched(client: &mut FlightClient, ticket: &Ticket) -> Option<Vec<RecordBatch>> {
+    let rows = client.do_get(ticket.clone()).await.ok()?;
+    rows.try_collect().await.ok()
+}
+
+/// A statement runs once, when its FlightInfo is asked for. Its ticket gives that answer as often as it
+/// is shown, with the schema that was announced, to the nullability and the privacy record in it;
+/// and to nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_replays_one_answer_to_its_own_caller() {
+    let federation = Federation::start().await;
+    let watcher = federation.researcher("watcher").await;
+    let mut ada = federation.flight("ada").await;
+    let before = watcher.budget(None).await.expect("budget");
+    let command = CommandStatementQuery {
+        query: "SELECT site, COUNT(*) AS n, AVG(cost) AS c FROM visits GROUP BY site".into(),
+        transaction_id: None,
+    };
+    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+    let info = ada.get_flight_info(descriptor).await.expect("info");
+    let charged = watcher.budget(None).await.expect("budget");
+    assert_ne!(charged, before, "nothing was run");
+    let ticket = info.endpoint[0].ticket.clone().expect("ticket");
+    let announced = info.try_decode_schema().expect("schema");
+    assert!(!announced.metadata().is_empty(), "no privacy record");
+    let first = fetched(&mut ada, &ticket).await.expect("rows");
+    assert_eq!(first.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    for batch in &first {
+        assert_eq!(*batch.schema(), announced);
+    }
+    assert_eq!(fetched(&mut ada, &ticket).await.expect("rows"), first);
+    let mut bob = federation.flight("bob").await;
+    assert!(fetched(&mut bob, &ticket).await.is_none());
+    let mut forged = ticket.ticket.to_vec();
+    if let Some(last) = forged.last_mut() {
+        *last ^= 1;
+    }
+    let forged = Ticket::new(forged);
+    assert!(fetched(&mut ada, &forged).await.is_none());
+    assert_eq!(watcher.budget(None).await.expect("budget"), charged);
     federation.coordinator.shutdown().await;
 }
 

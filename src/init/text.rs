@@ -102,7 +102,9 @@ pub fn node_foot(budget: bool, persons: Option<u64>) -> String {
 
 const TABLES: &str = "\
 # The tables. Of each private one: `unit`, the column that says whose row it is, and at most how
-# many rows one person has. A table without `unit` is public. Of each column what is public:
+# many rows one person has. A table without `unit` is public. One person has one id in all of them:
+# where a table has a numbering of its own, say `unit_space = \"its name\"`, and it is refused beside
+# others. Of each column what is public:
 #   age  = { range = [0, 100] }       numbers and dates to add up or to compare: all lie between
 #   site = { values = [1, 2, 3] }     keys to group by: a group for each value, and for NULL
 #   sex  = { values = [\"f\", \"m\"], nulls = false }              no group for NULL

@@ -1,6 +1,6 @@
 //! The budget holds whatever happens at once.
 
-use skerry_proto::{ErrorCode, Refusal};
+use skerry_proto::{ErrorCode, Refusal, wire::ReleaseRequest};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -59,4 +59,33 @@ async fn a_retry_gets_the_same_bytes_also_after_a_restart() {
         1_000_000_000
     );
     again.stop().await;
+}
+
+/// What a requester waits for at most changes nothing: the question is answered, charged and kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_changes_nothing() {
+    let sites = randhie("10.0").await;
+    let (region, address) = sites.federation.regions().remove(0);
+    let mut client = as_coordinator(&sites.folder(), address, region.as_str()).await;
+    let mut ask = async |id: &str, bound: i64, deadline_ms: u64| {
+        let request = ReleaseRequest {
+            deadline_ms,
+            ..release(id, question("deadline", count_plan(bound).await))
+        };
+        client.release(request).await.unwrap().into_inner()
+    };
+    for (bound, deadline_ms) in [(1, 0), (2, 1), (3, 60_000), (4, u64::MAX)] {
+        let id = format!("within{deadline_ms}");
+        let first = ask(&id, bound, deadline_ms).await;
+        assert!(first.charged, "{deadline_ms}");
+        for other in [0, 1, u64::MAX] {
+            let again = ask(&id, bound, other).await;
+            assert_eq!(
+                (again.released, again.charged),
+                (first.released.clone(), false)
+            );
+        }
+    }
+    let spent = ask("last", 5, 1).await.budget.unwrap().project.unwrap();
+    assert_eq!(spent.epsilon_spent_nano, 5_000_000_000);
 }

@@ -605,6 +605,42 @@ fn the_same_request_again_is_the_same_answer_and_free() {
     });
 }
 
+/// The same request after a restart of all parts, with patient 42 in the data and without.
+#[test]
+fn the_same_request_after_a_restart_is_the_same_answer_and_free() {
+    RUNTIME.block_on(async {
+        let mut question = Question::new("SELECT SUM(days) AS s FROM episodes");
+        question.query_id = "restarted".parse().ok();
+        let mut answers = vec![];
+        for kept in ["true", "patient_id <> 42"] {
+            let Twin {
+                client,
+                _federation: running,
+                _folder: folder,
+            } = Twin::start(kept).await;
+            let first = client.query(&question).await.unwrap();
+            drop(client);
+            running.stop().await;
+            let place = folder.path().join("federation");
+            let running = federation::start(&place).await.unwrap();
+            let credentials = Credentials::load(&place.join("researcher")).unwrap();
+            let client = Client::connect(&running.url(), &credentials).await.unwrap();
+            let second = client.query(&question).await.unwrap();
+            assert_eq!(first.rows.columns(), second.rows.columns(), "{kept}");
+            for charge in second.record.privacy.regions.values() {
+                assert_eq!(charge["charged"], false, "{kept}");
+            }
+            answers.push((Ok(first), Ok(second)));
+            running.stop().await;
+        }
+        let [(first, second), (first_without, second_without)] = answers.as_slice() else {
+            panic!("two twins");
+        };
+        assert_same(&question.sql, first, first_without);
+        assert_same(&question.sql, second, second_without);
+    });
+}
+
 #[test]
 fn of_a_crowd_as_many_are_answered_as_the_budget_allows() {
     RUNTIME.block_on(async {

@@ -566,6 +566,31 @@ mod tests {
         assert_eq!(counts, [(one, 1), (five, 2)]);
     }
 
+    /// Only the total is clamped, and once: the person who is beyond it moves it no further.
+    #[test]
+    fn totals_are_clamped_once_and_never_wrap() {
+        let most = Norm::L1(CELL_LIMIT as u64);
+        let total = |persons: &[i64]| {
+            let mut sum = BoundedSum::new(&quote(vec![Measure::rows(None, 1)], 1, most, None));
+            for amount in persons {
+                sum.add(0, std::iter::once(Some(*amount))).unwrap();
+                sum.finish_person();
+            }
+            sum.finish()
+        };
+        let (up, down) = (CELL_LIMIT, -CELL_LIMIT);
+        assert_eq!(total(&[up; 9]), [up]);
+        assert_eq!(total(&[down; 9]), [down]);
+        // What goes beyond on the way comes back.
+        assert_eq!(total(&[up, up, up, down, down, down, 7]), [7]);
+        // Rows of one person that would wrap.
+        let mut sum = BoundedSum::new(&quote(vec![Measure::rows(None, 1)], 1, most, None));
+        for _ in 0..9 {
+            sum.add(0, std::iter::once(Some(i64::MAX))).unwrap();
+        }
+        assert_eq!(sum.finish(), [up]);
+    }
+
     #[test]
     fn clipped_persons_are_counted() {
         let rows = Measure::rows(None, 10);

@@ -142,3 +142,24 @@ async fn declarations_that_dont_fit_are_explained() {
     let told = refused(sql, "[view.columns]\nperson_id = { values = [1] }\n").await;
     assert!(told.contains("who is in the data is not public"), "{told}");
 }
+
+/// A person has one id in all tables of a node: ids of two kinds are not told apart by a join.
+#[tokio::test]
+async fn units_of_two_kinds_are_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/randhie");
+    let open = async |unit: &str| {
+        let text = format!(
+            "{TABLES}\n[[table]]\nname = \"others\"\npath = \"region=1.parquet\"\n\
+             unit = \"{unit}\"\nmax_rows_per_unit = 5\n\n[table.columns]\n{unit} = {{}}\n"
+        );
+        let config = NodeConfig::parse(&folder.join("node.toml"), &text).unwrap();
+        let opened = Catalogue::open(&config, &SessionContext::new()).await;
+        opened.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(open("person_id").await, Ok(()));
+    let told = open("health").await.unwrap_err();
+    assert!(
+        told.contains("table others") && told.contains("another type than that of table visits"),
+        "{told}"
+    );
+}

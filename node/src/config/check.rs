@@ -63,6 +63,7 @@ pub fn node(source: Source<'_>, path: &Path, file: file::Node) -> Result<NodeCon
         }
         tables.push(table);
     }
+    one_unit_space(source, &file.tables)?;
     for declared in &file.tables {
         sources_of_values(source, &declared.get_ref().columns, &tables)?;
     }
@@ -207,6 +208,37 @@ pub(super) fn within<T: Copy + PartialOrd + std::fmt::Display>(
     }
 }
 
+/// All private tables of a node number their persons alike: with two numberings one person would be
+/// two, and could move figures by twice what the noise is for.
+fn one_unit_space(source: Source<'_>, tables: &[Spanned<file::Table>]) -> Result<(), ConfigError> {
+    let private = tables
+        .iter()
+        .map(Spanned::get_ref)
+        .filter(|table| table.unit.is_some());
+    let space = |table: &file::Table| {
+        table
+            .unit_space
+            .as_ref()
+            .map(|space| space.get_ref().clone())
+    };
+    let mut first: Option<&file::Table> = None;
+    for table in private {
+        let Some(first) = first else {
+            first = Some(table);
+            continue;
+        };
+        if space(first) != space(table) {
+            let (one, other) = (first.name.get_ref(), table.name.get_ref());
+            return Err(source.error(
+                table.unit_space.as_ref().unwrap_or(&table.name).span(),
+                format!("`unit_space`: tables `{one}` and `{other}` don't number persons alike"),
+                "bring them to one numbering before, or run a node for each; one person has one id",
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn table(
     source: Source<'_>,
     folder: &Path,
@@ -218,6 +250,13 @@ fn table(
         return Err(source.error(declared.span(), format!("table `{name}` has no path"), ""));
     }
     let unit = match (&file.unit, &file.max_rows_per_unit) {
+        (None, None) if file.unit_space.is_some() => {
+            return Err(source.error(
+                declared.span(),
+                format!("`unit_space` without `unit`: table `{name}` would be public"),
+                "add `unit = \"…\"`, the column that says whose row it is",
+            ));
+        }
         (None, None) => None,
         (None, Some(rows)) => {
             return Err(source.error(

@@ -86,6 +86,7 @@ pub struct Table {
     pub name: Spanned<String>,
     pub path: PathBuf,
     pub unit: Option<Spanned<String>>,
+    pub unit_space: Option<Spanned<String>>,
     pub max_rows_per_unit: Option<Spanned<u64>>,
     #[serde(default)]
     pub hidden: bool,

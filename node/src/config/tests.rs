@@ -150,6 +150,17 @@ fn refuses_what_cannot_be_meant() {
         ),
         ("max_rows_per_unit = 5", "", "no `max_rows_per_unit`"),
         ("unit = \"person_id\"", "", "would be public"),
+        (
+            "path = \"/data/places/*.csv\"",
+            "path = \"/data/places/*.csv\"\nunit_space = \"hospital number\"",
+            "`unit_space` without `unit`",
+        ),
+        (
+            "path = \"/data/places/*.csv\"\n\n[table.columns]",
+            "path = \"places.parquet\"\nunit = \"code\"\nunit_space = \"hospital number\"\n\
+             max_rows_per_unit = 1\n\n[table.columns]",
+            "`visits` and `places` don't number persons alike",
+        ),
         ("[0, 100.5]", "[100, 0]", "above its high end"),
         ("[0, 100.5]", "[0, inf]", "not a finite number"),
         ("[0, 100.5]", "[0]", "two ends"),

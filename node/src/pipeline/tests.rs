@@ -755,6 +755,136 @@ async fn bounds_multiply_only_as_they_must() {
     }
 }
 
+/// What a question sums: the bounds of one row, and what is taken off it.
+fn summed(bench: &Bench, sql: &str) -> (f64, f64, f64) {
+    let node = &bench.node;
+    let quoted = Admitted::admit(node, &question(node, sql))
+        .and_then(|admitted| admitted.quote(node))
+        .unwrap_or_else(|refusal| panic!("{sql}: {refusal:?}"));
+    let mut measures = quoted.quote.measures.iter();
+    measures
+        .find_map(|measure| match &measure.counted {
+            Counted::Sum(factor) => Some((factor.low, factor.high, factor.centre)),
+            _ => None,
+        })
+        .unwrap_or_else(|| panic!("{sql}: nothing is summed"))
+}
+
+/// Bounds are the catalogue's, narrowed by conditions, by hand and by arithmetic; averages and
+/// variances are of what is left when the middle is taken off.
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_follow_the_question() {
+    let bench = bench().await;
+    for (sql, bounds) in [
+        ("SELECT SUM(mdvis) FROM visits", (0.0, 77.0, 0.0)),
+        (
+            "SELECT SUM(mdvis) FROM visits WHERE mdvis BETWEEN 10 AND 20",
+            (10.0, 20.0, 0.0),
+        ),
+        (
+            "SELECT SUM(m) FROM (SELECT mdvis AS m FROM visits WHERE mdvis >= 10) t WHERE m <= 30",
+            (10.0, 30.0, 0.0),
+        ),
+        // No condition widens what is declared.
+        (
+            "SELECT SUM(mdvis) FROM visits WHERE mdvis BETWEEN -100 AND 1000",
+            (0.0, 77.0, 0.0),
+        ),
+        (
+            "SELECT SUM(LEAST(GREATEST(inpdol, 0), 200000)) FROM visits",
+            (0.0, 200_000.0, 0.0),
+        ),
+        (
+            "SELECT SUM(CASE WHEN mdvis <= 10 THEN mdvis ELSE 10 END) FROM visits",
+            (0.0, 10.0, 0.0),
+        ),
+        ("SELECT SUM(mdvis * 2 - 4) FROM visits", (-4.0, 150.0, 0.0)),
+        ("SELECT AVG(mdvis) FROM visits", (0.0, 77.0, 38.5)),
+        (
+            "SELECT AVG(mdvis) FROM visits WHERE mdvis BETWEEN 10 AND 20",
+            (10.0, 20.0, 15.0),
+        ),
+        ("SELECT VAR_SAMP(mdvis) FROM visits", (0.0, 77.0, 38.5)),
+    ] {
+        assert_eq!(summed(&bench, sql), bounds, "{sql}");
+    }
+}
+
+/// A person is in one group if all keys are facts of the person, else in as many as the keys and
+/// the rows allow; what a request says takes off that and adds nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_of_a_person_are_the_fewest_that_are_known() {
+    let bench = bench().await;
+    let node = &bench.node;
+    let sensitivity = |sql: &str, most: u64| {
+        let asked = wire::Question {
+            max_groups_contributed: most,
+            ..question(node, sql)
+        };
+        let quoted = Admitted::admit(node, &asked).and_then(|admitted| admitted.quote(node));
+        let quoted = quoted.unwrap_or_else(|refusal| panic!("{sql}: {refusal:?}"));
+        quoted.quote.noise.sensitivity()
+    };
+    let one = sensitivity("SELECT COUNT(DISTINCT person_id) FROM visits", 0);
+    let of_person = "SELECT h, COUNT(DISTINCT t.person_id) FROM (SELECT person_id, MAX(health) AS h FROM visits GROUP BY person_id) t \
+                     JOIN visits v ON t.person_id = v.person_id GROUP BY h";
+    let by_sex = "SELECT female, COUNT(DISTINCT person_id) FROM visits GROUP BY female";
+    let by_year = "SELECT year, COUNT(DISTINCT person_id) FROM visits GROUP BY year";
+    let by_plan = "SELECT plan, COUNT(DISTINCT person_id) FROM visits GROUP BY plan";
+    for (sql, groups) in [(of_person, 1u64), (by_sex, 2), (by_year, 5), (by_plan, 5)] {
+        assert_eq!(sensitivity(sql, 0), groups * one, "{sql}");
+        for most in [1, 2, 5, 1_000_000, u64::MAX] {
+            let left = groups.min(most);
+            assert_eq!(sensitivity(sql, most), left * one, "{sql}: {most}");
+        }
+    }
+}
+
+/// A column of the file that the catalogue doesn't name can't be asked for, and a plan that names
+/// it all the same is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_catalogue_does_not_name_is_not_there() {
+    let bench = bench().await;
+    let node = &bench.node;
+    assert!(bench.exact.sql("SELECT coins FROM visits").await.is_ok());
+    assert!(try_frontier(node, "SELECT COUNT(*) FROM visits WHERE coins > 1").is_err());
+    let honest = question(node, "SELECT COUNT(*) FROM visits WHERE mdvis > 1");
+    assert!(Admitted::admit(node, &honest).is_ok());
+    let mut plan = honest.plan.clone();
+    while let Some(at) = plan.windows(5).position(|part| part == b"mdvis") {
+        plan.splice(at..at + 5, *b"coins");
+    }
+    assert_ne!(plan, honest.plan);
+    assert!(Admitted::admit(node, &wire::Question { plan, ..honest }).is_err());
+}
+
+/// One question has one answer, whatever its tables and columns are called on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_names_are_the_same_question() {
+    let bench = bench().await;
+    let node = &bench.node;
+    let answer = async |sql: &str, id: &str| {
+        let asked = question(node, sql);
+        let quoted = Admitted::admit(node, &asked).unwrap().quote(node).unwrap();
+        let released = match quoted.reserve(node, id.parse().unwrap(), false).unwrap() {
+            Decision::Stored(released) => released,
+            Decision::Execute(reserved) => {
+                reserved.execute(node).await.unwrap().release(node).unwrap()
+            }
+        };
+        (asked.plan, released)
+    };
+    let (plan, first) = answer("SELECT plan, COUNT(*) FROM visits GROUP BY plan", "a").await;
+    let (other, again) = answer(
+        "SELECT v.plan AS care, COUNT(*) AS n FROM visits AS v GROUP BY v.plan",
+        "b",
+    )
+    .await;
+    assert_ne!(plan, other);
+    assert!(first.charged && !again.charged);
+    assert_eq!(first.bytes, again.bytes);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_name_the_part() {
     let bench = bench().await;
@@ -820,6 +950,50 @@ async fn refusals_name_the_part() {
         ),
         (
             "SELECT COUNT(*) FROM visits WHERE plan NOT IN (SELECT CASE WHEN plan > 3 THEN plan END FROM plans)",
+            ErrorCode::Unsupported,
+        ),
+        // One NULL among them would leave nobody.
+        (
+            "SELECT COUNT(*) FROM visits a WHERE totadm NOT IN (SELECT b.totadm FROM visits b WHERE b.person_id = a.person_id AND b.year = 1)",
+            ErrorCode::Unsupported,
+        ),
+        // Whether a public row is kept would hang on all persons.
+        (
+            "SELECT COUNT(*) FROM plans p WHERE NOT EXISTS (SELECT 1 FROM visits v WHERE v.plan = p.plan)",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM plans p WHERE EXISTS (SELECT 1 FROM visits v WHERE v.plan = p.plan)",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM plans p LEFT JOIN visits v ON v.plan = p.plan",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM plans p FULL JOIN visits v ON v.plan = p.plan",
+            ErrorCode::Unsupported,
+        ),
+        // DISTINCT without the unit is over all persons' rows.
+        (
+            "SELECT COUNT(*) FROM (SELECT DISTINCT health FROM visits) t",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT DISTINCT ON (health) health, year FROM visits ORDER BY health, year) t",
+            ErrorCode::Unsupported,
+        ),
+        // Which values are distinct hangs on all rows, and their sum on the order of floats.
+        (
+            "SELECT AVG(DISTINCT mdvis) FROM visits",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT person_id, SUM(DISTINCT mdvis) AS s FROM visits GROUP BY person_id) t WHERE s > 3",
+            ErrorCode::Unsupported,
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT person_id, AVG(DISTINCT mdvis) AS s FROM visits GROUP BY person_id) t WHERE s > 3",
             ErrorCode::Unsupported,
         ),
     ];

@@ -448,6 +448,52 @@ mod tests {
         }
     }
 
+    /// Sorting changes nothing, cutting off does: which rows are left hangs on all persons.
+    #[test]
+    fn refuses_what_keeps_the_first_rows() {
+        let scan = || {
+            Some(Box::new(LogicalPlanNode {
+                logical_plan_type: Some(LogicalPlanType::CustomScan(
+                    protobuf::CustomTableScanNode {
+                        custom_table_data: b"patients".to_vec(),
+                        ..Default::default()
+                    },
+                )),
+            }))
+        };
+        let sort = |fetch| {
+            node(LogicalPlanType::Sort(Box::new(protobuf::SortNode {
+                input: scan(),
+                expr: vec![],
+                fetch,
+            })))
+        };
+        assert!(admit(&sort(-1)).is_ok());
+        let limit = |skip, fetch| {
+            node(LogicalPlanType::Limit(Box::new(protobuf::LimitNode {
+                input: scan(),
+                skip,
+                fetch,
+            })))
+        };
+        for bytes in [
+            sort(0),
+            sort(5),
+            sort(i64::MAX),
+            limit(0, 5),
+            limit(3, -1),
+            limit(0, -1),
+        ] {
+            assert_eq!(admit(&bytes).unwrap_err().code, ErrorCode::Unsupported);
+        }
+        let filtered = node(LogicalPlanType::CustomScan(protobuf::CustomTableScanNode {
+            custom_table_data: b"patients".to_vec(),
+            filters: vec![LogicalExprNode::default()],
+            ..Default::default()
+        }));
+        assert_eq!(admit(&filtered).unwrap_err().code, ErrorCode::PlanRefused);
+    }
+
     #[test]
     fn refuses_depth_and_width() {
         let mut deep = LogicalPlanNode::default();

@@ -376,6 +376,23 @@ mod tests {
             }
         }
 
+        /// A count has 16 fractional bits or more, as long as a person's bound is at most 2^16; a bound
+        /// itself is never less than 2^31 units, so that scaling leaves something of small parts.
+        #[test]
+        fn grids_are_fine(rows in 1u64..1 << 22, most in 1e-6..1e9f64) {
+            let count = Measure::rows(None, rows);
+            prop_assert!(rows > 1 << 16 || count.grid.units(1.0) >= 1 << 16, "{:?}", count.grid);
+            let sum = Measure::sum(Expression::Column(0), DataType::Float, (0.0, most), 0.0, rows);
+            for (measure, bound) in [(count, rows as f64), (sum, most * rows as f64)] {
+                prop_assert!(measure.grid.units(bound) >= 1 << 31, "{:?}", measure.grid);
+                // A bound is rounded up, a value toward zero.
+                let units = bound / measure.grid.step();
+                prop_assert!(measure.grid.units_up(bound) as f64 >= units * (1.0 - 1e-12));
+                prop_assert!(measure.grid.units(bound) as f64 <= units * (1.0 + 1e-12));
+                prop_assert_eq!(measure.grid.units(-bound), -measure.grid.units(bound));
+            }
+        }
+
         #[test]
         fn whole_numbers_are_exact(value in 0i64..1000, rows in 1u64..1_000) {
             let measure = Measure::sum(

@@ -44,8 +44,9 @@ pub use declared::{Known, KnownColumn, known};
 /// Bins of a person's total, each a power of two of cell units: the last has all that is more.
 pub const TOTAL_BINS: usize = 36;
 
-/// What a requester asks for beside the question. All of it narrows or worsens the answer; none
-/// of it can widen what the policy allows.
+/// What a requester asks for beside the question. Bounds may be other than the owner's, since a
+/// vector is scaled to whatever norm follows from them: they decide how exact the answer is. No
+/// request adds a value to those that are public, or takes a condition off the policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// ε of this release.

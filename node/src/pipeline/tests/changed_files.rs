@@ -94,6 +94,38 @@ async fn data_that_change_during_an_execution_are_not_answered_from() {
     assert_eq!(spent(&bench.node), 1_000_000_000);
 }
 
+/// A changed policy refills nothing. The same question is a new one under it, and an answer from before
+/// isn't read by the steps of today.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_policy_refills_no_budget() {
+    let bench = bench().await;
+    let first = answered(&bench.node, "a").await;
+    let before = spent(&bench.node);
+    assert!(before > 0);
+    let Bench { node, folder, .. } = bench;
+    drop(node);
+    for (id, from, to) in [
+        ("b", "max_rows_per_unit = 5", "max_rows_per_unit = 4"),
+        (
+            "c",
+            "mdvis  = { range = [0, 77] }",
+            "mdvis  = { range = [0, 60] }",
+        ),
+    ] {
+        let text = CONFIGURATION.replace(from, to);
+        assert_ne!(text, CONFIGURATION);
+        let config = NodeConfig::parse(&folder.path().join("node.toml"), &text).unwrap();
+        let node = Node::open(&config).await.unwrap();
+        assert!(spent(&node) >= before, "{to}");
+        let refusal = reserved(&node, "a", false).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::QueryIdConflict, "{to}");
+        let charged = spent(&node);
+        let again = answered(&node, id).await;
+        assert!(again.charged && again.bytes != first.bytes, "{to}");
+        assert_eq!(spent(&node), charged + before, "{to}");
+    }
+}
+
 /// A public table is held from the start, so its file may be written anew at any time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_file_may_change() {

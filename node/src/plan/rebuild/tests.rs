@@ -154,4 +154,32 @@ proptest! {
             });
         prop_assert!(same, "{found:#?} instead of {expected:#?}");
     }
+
+    /// Which batch and partition a row comes in, and after which others, doesn't show in any digit.
+    #[test]
+    fn the_order_of_rows_does_not_show(
+        relation in any_relation(false), data in any_data(), turned in 0usize..16,
+    ) {
+        let policy = policy(3);
+        let mut moved = data.clone();
+        for table in moved.tables.values_mut() {
+            table.rows.reverse();
+            let rows = table.rows.len().max(1);
+            table.rows.rotate_left(turned % rows);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut found = runtime.block_on(run(&relation, &policy, &data)).unwrap();
+        let mut again = runtime.block_on(run(&relation, &policy, &moved)).unwrap();
+        found.sort();
+        again.sort();
+        let exactly = |a: &Value, b: &Value| match (a, b) {
+            (Value::Float(a), Value::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (a, b) => a == b,
+        };
+        let same = found.len() == again.len()
+            && found.iter().zip(&again).all(|((a, found), (b, again))| {
+                a == b && found.iter().zip(again).all(|(a, b)| exactly(a, b))
+            });
+        prop_assert!(same, "{found:#?} and then {again:#?}");
+    }
 }
