@@ -525,12 +525,12 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn many_keys_spill() {
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(24 << 20)))
+            .with_memory_pool(Arc::new(FairSpillPool::new(40 << 20)))
             .build_arc()
             .unwrap();
         let config = SessionConfig::new()
             .with_target_partitions(1)
-            .with_sort_spill_reservation_bytes(1 << 20);
+            .with_sort_spill_reservation_bytes(6 << 20);
         let context = SessionContext::new_with_config_rt(config, runtime);
         let keys = 3_000;
         let quote = Arc::new(quote(keys as u64));
