@@ -26,8 +26,12 @@ const BIAS_WEIGHT: f64 = 4.0;
 const LONG_TAILED: f64 = 150.0;
 /// Bins beyond the last that stands out of the noise, in which a tail may go on.
 const TAIL: usize = 6;
-/// A bin with a count above so many standard deviations stands out of the noise.
+/// A bin with a count above so many standard deviations stands out of the noise, next to one that
+/// does as well.
 const SIGNIFICANT: f64 = 2.5;
+/// A bin by itself has to stand out so far: of dozens of empty ones noise lifts one above
+/// `SIGNIFICANT` in every third search, and a bound that follows it makes the answer worthless.
+const BY_ITSELF: f64 = 6.0;
 
 /// How a release's bounds come about.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -231,8 +235,7 @@ pub(crate) fn choose(
 /// and beyond the last of them what a tail that falls as it did before would have there, weighed
 /// with what was seen.
 fn persons(seen: &[f64], noise: f64) -> Vec<f64> {
-    let stands_out = |count: &f64| *count > SIGNIFICANT * noise;
-    let Some(last) = seen.iter().rposition(stands_out) else {
+    let Some(last) = last_of(seen, noise) else {
         return vec![0.0; seen.len()];
     };
     let mut counts: Vec<f64> = seen
@@ -257,6 +260,20 @@ fn persons(seen: &[f64], noise: f64) -> Vec<f64> {
         counts.push(both.max(0.0));
     }
     counts
+}
+
+/// The last bin with persons in it, as far as noise lets one see: one that stands out by itself, or
+/// where there is none the fullest, and those that follow it without a gap.
+fn last_of(seen: &[f64], noise: f64) -> Option<usize> {
+    let by_itself = seen.iter().rposition(|count| *count > BY_ITSELF * noise);
+    let start = by_itself.or_else(|| {
+        let fullest = (0..seen.len()).max_by(|a, b| seen[*a].total_cmp(&seen[*b]))?;
+        (seen[fullest] > SIGNIFICANT * noise).then_some(fullest)
+    })?;
+    let following = seen[start + 1..]
+        .iter()
+        .take_while(|count| **count > SIGNIFICANT * noise);
+    Some(start + following.count())
 }
 
 /// The bound with the least error: candidates are the bins' ends and middles.
@@ -368,6 +385,28 @@ mod tests {
             let exact = over(&|x| (x - bound).max(0.0));
             assert!((exact - excess(3, bound)).abs() < 1e-6, "{bound}");
         }
+    }
+
+    /// In 36 bins some are lifted by noise; they are not taken for persons with large totals.
+    #[test]
+    fn a_bin_that_noise_lifts_moves_no_bound() {
+        let mut seen = vec![0.0; 36];
+        for (bin, count) in [(2, 50_000.0), (3, 80_000.0), (4, 20_000.0), (5, 300.0)] {
+            seen[bin] = count;
+        }
+        let bound = |seen: &[f64]| bound_of(&persons(seen, 60.0), &measure(), SETTING, 1.0);
+        let found = bound(&seen);
+        seen[9] = 200.0;
+        assert_eq!(bound(&seen), found);
+        // So many are persons; without a bound of its own the declared one holds.
+        seen[9] = 400.0;
+        let larger = bound(&seen).total;
+        assert!(larger.is_none_or(|larger| Some(larger) > found.total));
+        // Of few persons the fullest bin counts, and what follows it.
+        let mut few = vec![0.0; 36];
+        (few[3], few[4], few[5], few[20]) = (40.0, 250.0, 170.0, 180.0);
+        assert_eq!(last_of(&few, 60.0), Some(5));
+        assert_eq!(last_of(&[100.0, 20.0], 60.0), None);
     }
 
     #[test]
