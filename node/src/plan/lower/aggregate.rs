@@ -250,9 +250,10 @@ impl Scope<'_> {
             }
             _ => return Err(refused()),
         };
+        let argument = self.of_bins(argument)?;
         let fraction = match params.order_by.as_slice() {
             [] => fraction,
-            [order] if order.expr == *argument => {
+            [order] if self.of_bins(&order.expr)? == argument => {
                 if order.asc {
                     fraction
                 } else {
@@ -264,20 +265,21 @@ impl Scope<'_> {
         if !(0.0..=1.0).contains(&fraction) {
             return Err(refused());
         }
-        // The engine takes quantiles of floats; whole numbers have bins of their own, and exact ones.
-        let argument = match self.lower(argument)? {
-            (
-                Expression::Cast {
-                    value,
-                    to: DataType::Float,
-                },
-                _,
-            ) if self.type_of(&value) == Some(DataType::Integer) => *value,
-            (argument, _) => argument,
-        };
         Ok(Aggregate::Quantile {
             argument: filtered(argument, self.filter_of(function)?),
             fraction_nano: (fraction * 1e9).round() as u64,
+        })
+    }
+
+    /// What a quantile is of. The engine takes quantiles of floats; whole numbers have bins of their
+    /// own, and exact ones.
+    fn of_bins(&self, argument: &Expr) -> Result<Expression, Refusal> {
+        Ok(match self.lower(argument)?.0 {
+            Expression::Cast {
+                value,
+                to: DataType::Float,
+            } if self.type_of(&value) == Some(DataType::Integer) => *value,
+            argument => argument,
         })
     }
 
