@@ -100,6 +100,9 @@ struct Options {
     /// What goes into `OPTIONS(…)` of each question, for example `bounds = 'declared'`
     #[arg(long)]
     options: Option<String>,
+    /// Questions whose name holds this [default: all]
+    #[arg(long, default_value = "")]
+    only: String,
     /// Where the data are written, or were [default: a folder that is removed]
     #[arg(long)]
     data: Option<PathBuf>,
@@ -157,7 +160,11 @@ fn main() -> Result<(), Failure> {
             "intervals hold",
             "low by (said)",
         ]);
-        for (name, keys, sql) in QUESTIONS {
+        let asked = QUESTIONS
+            .into_iter()
+            .filter(|(name, ..)| name.contains(&options.only));
+        for (name, keys, sql) in asked {
+            eprintln!("{name}");
             table.add_row(measure(name, keys, sql, &options, &exact, &client).await?);
         }
         println!("{table}");
@@ -227,14 +234,19 @@ async fn pooled(data: &Path, regions: &[String]) -> Result<SessionContext, Failu
     let session = SessionContext::new();
     for table in ["episodes", "patients"] {
         let mut parts = Vec::new();
-        for region in regions {
+        for (place, region) in regions.iter().enumerate() {
             let name = format!("{region}_{table}");
             let file = data.join(region).join(format!("{table}.parquet"));
             let file = file.display().to_string();
             session
                 .register_parquet(&name, file, ParquetReadOptions::default())
                 .await?;
-            parts.push(format!("SELECT *, '{region}' AS region FROM {name}"));
+            // A number is a person's within a region alone: pooled, two persons would be one.
+            parts.push(format!(
+                "SELECT * REPLACE (patient_id * {} + {place} AS patient_id), '{region}' AS region
+                 FROM {name}",
+                regions.len()
+            ));
         }
         let view = format!("CREATE VIEW {table} AS {}", parts.join(" UNION ALL "));
         session.sql(&view).await?.collect().await?;
