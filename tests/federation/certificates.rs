@@ -8,13 +8,22 @@ use skerry_proto::wire::{CatalogueRequest, HealthRequest};
 use tempfile::TempDir;
 
 use crate::{
-    sites::{randhie, write_federation},
+    sites::{Randhie, randhie, start, write_federation},
+    twins::federation_without_person,
     wire::{as_coordinator, connect},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_or_missing_certificates_get_no_handshake() {
-    let sites = randhie("10.0").await;
+    no_handshake(&randhie("10.0").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_do_they_where_one_person_is_not_in_the_data() {
+    no_handshake(&start(federation_without_person().await).await).await;
+}
+
+async fn no_handshake(sites: &Randhie) {
     let folder = sites.folder();
     let (region, address) = sites.federation.regions().remove(0);
     let region = region.as_str();

@@ -1,4 +1,5 @@
-//! `kill -9` at any instant: the debit stands, and a retry gets one answer or none, for ever.
+//! `kill -9` at any instant, and a disk that takes no more: the debit stands, and a retry gets one
+//! answer or none, for ever. On twins, data with one person and without, it is the same.
 
 use std::{
     path::Path,
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     sites::write_federation,
+    twins::federation_without_person,
     wire::{NodeClient, as_coordinator, count_plan, question, release},
 };
 
@@ -22,6 +24,23 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path, region: &str) -> Self {
+        Self::start_as(folder, region, Command::new(env!("CARGO_BIN_EXE_skerry")))
+    }
+
+    /// No file of it can become larger than so many kibibytes: a write then fails as on a full
+    /// disk.
+    fn start_with_little_room(folder: &Path, region: &str, kibibytes: u32) -> Self {
+        let mut shell = Command::new("sh");
+        // In blocks of 512 bytes; without the trap the signal would end the process.
+        let limited = format!(
+            "trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"",
+            2 * kibibytes
+        );
+        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_skerry")]);
+        Self::start_as(folder, region, shell)
+    }
+
+    fn start_as(folder: &Path, region: &str, mut command: Command) -> Self {
         // A port that was free a moment ago.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
@@ -39,7 +58,7 @@ impl Process {
             })
             .collect();
         std::fs::write(&file, lines.join("\n")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_skerry"))
+        let child = command
             .args(["node", "--config"])
             .arg(file)
             .stdout(Stdio::null())
@@ -68,11 +87,21 @@ impl Drop for Process {
     }
 }
 
+/// Federations with the person and without.
+async fn twins() -> [TempDir; 2] {
+    let with = TempDir::new().unwrap();
+    write_federation(with.path(), "1000.0");
+    [with, federation_without_person().await]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_never_draws_twice() {
-    let place = TempDir::new().unwrap();
-    write_federation(place.path(), "100.0");
-    let folder = place.path().join("federation");
+    let [with, without] = twins().await;
+    tokio::join!(kill_and_retry(with.path()), kill_and_retry(without.path()));
+}
+
+async fn kill_and_retry(place: &Path) {
+    let folder = place.join("federation");
     let region = "1";
     let plan = count_plan(1).await;
     let mut seen: Vec<(String, Vec<u8>)> = vec![];
@@ -139,4 +168,56 @@ async fn a_killed_node_never_draws_twice() {
             asked * 1_000_000_000
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_all_answers() {
+    let [with, without] = twins().await;
+    let (with, without) = tokio::join!(fill_the_disk(with.path()), fill_the_disk(without.path()));
+    assert_eq!(with, without);
+}
+
+/// Asks until the ledger can't be written; what is told then, and what is told of the next question.
+async fn fill_the_disk(place: &Path) -> [Refusal; 2] {
+    let folder = place.join("federation");
+    let region = "1";
+    let plan = count_plan(1).await;
+    let process = Process::start_with_little_room(&folder, region, 256);
+    let mut client = process.client(&folder, region).await;
+    let mut answered: Vec<(String, Vec<u8>)> = vec![];
+    let ask = async |client: &mut NodeClient, id: &str| {
+        let asked = release(id, question("full", plan.clone()));
+        match client.release(asked).await {
+            Ok(reply) => Ok(reply.into_inner().released),
+            Err(status) => Err(Refusal::from(&status)),
+        }
+    };
+    let first = loop {
+        let id = format!("question{:03}", answered.len());
+        match ask(&mut client, &id).await {
+            Ok(bytes) => answered.push((id, bytes)),
+            Err(refusal) => break refusal,
+        }
+        assert!(answered.len() < 500, "the disk never filled");
+    };
+    assert!(!answered.is_empty(), "no room from the start");
+    let next = ask(&mut client, "another").await.unwrap_err();
+    drop(process);
+    // With room again: each answer as it was, and each of them paid for.
+    let process = Process::start(&folder, region);
+    let mut client = process.client(&folder, region).await;
+    for (id, bytes) in &answered {
+        assert_eq!(&ask(&mut client, id).await.unwrap(), bytes);
+    }
+    let budget = client
+        .get_budget(wire::BudgetRequest {
+            project: "full".into(),
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    let debits = budget.project.unwrap().epsilon_spent_nano / 1_000_000_000;
+    let paid = answered.len() as u64;
+    assert!((paid..=paid + 1).contains(&debits), "{debits} for {paid}");
+    [first, next]
 }

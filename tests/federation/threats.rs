@@ -2,10 +2,9 @@
 //! without. Whatever comes of it is the same in both but for the noisy figures: status, code and
 //! text of a refusal, rows, keys, record. Nothing of patient 42 is in a log.
 //!
-//! The cases that are no question have tests by name elsewhere: bytes that are no honest plan in
-//! `hostile_plans.rs`, a crowd and a retry after a restart in `budget.rs`, `kill -9` in `crash.rs`,
-//! handshakes in `certificates.rs`, and a full disk in the node's own
-//! `ledger::tests::failures::a_full_disk_stops_all_releases`.
+//! The cases that are no question have tests by name elsewhere, on twins as well: bytes that are no
+//! honest plan in `hostile_plans.rs`, `kill -9` and a full disk in `crash.rs`, handshakes in
+//! `certificates.rs`.
 
 use std::{
     fs,
