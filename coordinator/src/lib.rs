@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod question;
 pub mod standards;
+pub mod study;
 
 mod bounding;
 mod bounds;
