@@ -7,6 +7,8 @@
 
 pub(crate) mod amount;
 mod expression;
+mod join;
+mod person;
 pub(crate) mod row;
 mod total;
 mod window;
@@ -16,24 +18,22 @@ use std::sync::Arc;
 use datafusion::{
     arrow::datatypes::DataType as ArrowType,
     catalog::TableProvider,
-    common::{Column, JoinType, Result as EngineResult, plan_datafusion_err},
+    common::{Column, Result as EngineResult, plan_datafusion_err},
     datasource::provider_as_source,
-    functions_aggregate::expr_fn as aggregate,
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TryCast},
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     prelude::{col, lit},
 };
 use skerry_privacy::{
     analysis::{PartitionOf, Quote},
     policy::{ColumnPolicy, Domain, Ownership, Policy},
-    question::{
-        Comparison, Expression, JoinKind, Matching, PersonFunction, Query, Relation, Window,
-    },
+    question::{Expression, Query, Relation},
 };
 use skerry_proto::DataType;
 
 pub(crate) use self::expression::rebuild_expression;
+use self::expression::total_cast;
+pub(crate) use self::person::{PersonSum, finish, sums_of};
 pub use self::window::WindowPlanner;
-use self::{expression::total_cast, window::PersonWindow};
 use super::lower::engine_type;
 
 /// Name of the output column with the privacy unit.
@@ -213,18 +213,10 @@ impl Rebuilding<'_> {
                 right,
                 condition,
             } => {
-                let left = self.relation(left)?;
-                let right = self.relation(right)?;
-                let join_type = match kind {
-                    JoinKind::Inner => JoinType::Inner,
-                    JoinKind::Left => JoinType::Left,
-                };
-                let plan = join_on_unit(&left, &right, join_type, condition.as_ref())?;
-                Ok(Part {
-                    plan,
-                    unit: left.unit,
-                    columns: left.columns.into_iter().chain(right.columns).collect(),
-                })
+                let [left, right] = [self.relation(left)?, self.relation(right)?];
+                let kind = join::joined(*kind);
+                let plan = join::on_unit(&left, &right, kind, condition.as_ref())?;
+                Ok(join::both(plan, left, right))
             }
             Relation::Semi {
                 matching,
@@ -232,9 +224,8 @@ impl Rebuilding<'_> {
                 right,
                 condition,
             } => {
-                let left = self.relation(left)?;
-                let right = self.relation(right)?;
-                let plan = join_on_unit(&left, &right, semi(*matching), condition.as_ref())?;
+                let [left, right] = [self.relation(left)?, self.relation(right)?];
+                let plan = join::on_unit(&left, &right, join::semi(*matching), condition.as_ref())?;
                 self.matched(*matching, Part { plan, ..left })
             }
             Relation::SemiPublic {
@@ -244,9 +235,9 @@ impl Rebuilding<'_> {
                 on,
                 condition,
             } => {
-                let private = self.relation(private)?;
-                let public = self.relation(public)?;
-                let plan = with_public(&private, &public, on, condition.as_ref(), semi(*matching))?;
+                let [private, public] = [self.relation(private)?, self.relation(public)?];
+                let kind = join::semi(*matching);
+                let plan = join::with_public(&private, &public, on, condition.as_ref(), kind)?;
                 self.matched(*matching, Part { plan, ..private })
             }
             Relation::Window { input, window } => {
@@ -260,9 +251,10 @@ impl Rebuilding<'_> {
                 on,
                 condition,
             } => {
-                let private = self.relation(private)?;
-                let public = self.relation(public)?;
-                self.join_public(*kind, private, public, on, condition.as_ref())
+                let [private, public] = [self.relation(private)?, self.relation(public)?];
+                let kind = join::joined(*kind);
+                let plan = join::with_public(&private, &public, on, condition.as_ref(), kind)?;
+                Ok(join::both(plan, private, public))
             }
             Relation::Union { inputs } => self.union(inputs),
             Relation::Declared { input, columns, .. } => {
@@ -286,40 +278,7 @@ impl Rebuilding<'_> {
                 aggregates,
             } => {
                 let input = self.relation(input)?;
-                let types = input.types();
-                let unit = input
-                    .unit
-                    .clone()
-                    .ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
-                let unit_name = self.name();
-                let mut group = vec![col(unit).alias(&unit_name)];
-                let mut columns = vec![];
-                for key in keys {
-                    let name = self.name();
-                    group.push(rebuild_expression(key, &input.expressions(), &types)?.alias(&name));
-                    columns.push((name, type_of(key, &types)?));
-                }
-                let mut sums = vec![];
-                let mut finished = vec![];
-                for of_person in aggregates {
-                    let argument =
-                        rebuild_expression(&of_person.argument, &input.expressions(), &types)?;
-                    let of_argument = type_of(&of_person.argument, &types)?;
-                    let mut names = vec![];
-                    for sum in sums_of(of_person.function, argument, of_argument) {
-                        let name = self.name();
-                        sums.push(sum.aggregate().alias(&name));
-                        names.push(col(name));
-                    }
-                    finished.push(finish(of_person.function, &names, of_argument)?);
-                }
-                let plan = LogicalPlanBuilder::from(input.plan)
-                    .aggregate(group, sums)?
-                    .build()?;
-                let keys = columns
-                    .into_iter()
-                    .map(|(name, data_type)| (col(name), data_type));
-                self.project(plan, Some(col(unit_name)), keys.chain(finished).collect())
+                self.per_person(input, keys, aggregates)
             }
         }
     }
@@ -365,67 +324,6 @@ impl Rebuilding<'_> {
                 .filter(col(unit).is_not_null())?
                 .build()?,
             ..part
-        })
-    }
-
-    fn join_public(
-        &mut self,
-        kind: JoinKind,
-        private: Part,
-        public: Part,
-        on: &[(Expression, Expression)],
-        condition: Option<&Expression>,
-    ) -> EngineResult<Part> {
-        let join_type = match kind {
-            JoinKind::Inner => JoinType::Inner,
-            JoinKind::Left => JoinType::Left,
-        };
-        Ok(Part {
-            plan: with_public(&private, &public, on, condition, join_type)?,
-            unit: private.unit,
-            columns: [private.columns, public.columns].concat(),
-        })
-    }
-
-    /// The left side of a semi join, with the mark among its columns if there is one.
-    fn matched(&mut self, matching: Matching, left: Part) -> EngineResult<Part> {
-        match matching {
-            Matching::With | Matching::Without => Ok(left),
-            Matching::Marked => {
-                // The engine calls all marks the same.
-                let own = left.columns.into_iter();
-                let columns = own
-                    .map(|(name, data_type)| (col(name), data_type))
-                    .chain([(col("mark"), DataType::Boolean)])
-                    .collect();
-                self.project(left.plan, left.unit.map(col), columns)
-            }
-        }
-    }
-
-    fn window(&mut self, input: Part, window: &Window) -> EngineResult<Part> {
-        let types = input.types();
-        let found = window
-            .data_types(&types)
-            .map_err(|error| plan_datafusion_err!("{error}"))?;
-        // Laid out anew: the operator counts columns as the question does.
-        let columns = input.columns.into_iter();
-        let columns =
-            columns.map(|(name, data_type)| (total_cast(col(name), data_type), data_type));
-        let unit = input.unit.as_ref().map(col);
-        let laid = self.project(input.plan, unit, columns.collect())?;
-        let unit = laid
-            .unit
-            .ok_or_else(|| plan_datafusion_err!("no privacy unit"))?;
-        let more: Vec<(String, DataType)> = found
-            .into_iter()
-            .map(|data_type| (self.name(), data_type))
-            .collect();
-        let plan = PersonWindow::plan(laid.plan, window.clone(), &more)?;
-        Ok(Part {
-            plan,
-            unit: Some(unit),
-            columns: [laid.columns, more].concat(),
         })
     }
 
@@ -481,192 +379,6 @@ pub(crate) fn type_of(expression: &Expression, types: &[DataType]) -> EngineResu
     expression
         .data_type(types)
         .map_err(|error| plan_datafusion_err!("{error}"))
-}
-
-fn semi(matching: Matching) -> JoinType {
-    match matching {
-        Matching::With => JoinType::LeftSemi,
-        Matching::Without => JoinType::LeftAnti,
-        Matching::Marked => JoinType::LeftMark,
-    }
-}
-
-/// What must hold for a row of the private and one of the public side to belong together.
-fn public_conditions(
-    private: &Part,
-    public: &Part,
-    on: &[(Expression, Expression)],
-    condition: Option<&Expression>,
-) -> EngineResult<Vec<Expr>> {
-    let expressions = [private.expressions(), public.expressions()].concat();
-    let types = [private.types(), public.types()].concat();
-    let mut conditions = vec![];
-    for (of_private, of_public) in on {
-        let behind = |index| Some(Expression::Column(index + private.columns.len()));
-        let of_public = of_public
-            .substitute(&behind)
-            .ok_or_else(|| plan_datafusion_err!("a key without columns"))?;
-        let equal = Expression::Compare {
-            operator: Comparison::Equal,
-            left: Box::new(of_private.clone()),
-            right: Box::new(of_public),
-        };
-        conditions.push(rebuild_expression(&equal, &expressions, &types)?);
-    }
-    if let Some(condition) = condition {
-        conditions.push(rebuild_expression(condition, &expressions, &types)?);
-    }
-    if conditions.is_empty() {
-        conditions.push(lit(true));
-    }
-    Ok(conditions)
-}
-
-/// The plan of a join of a private relation, on its left, with a public one.
-///
-/// Without an equal pair to sort by the engine holds the left side in memory, and joins otherwise
-/// where that is too much. What is held is then the public side, so that nothing hangs on how much
-/// there is of the private one.
-fn with_public(
-    private: &Part,
-    public: &Part,
-    on: &[(Expression, Expression)],
-    condition: Option<&Expression>,
-    join_type: JoinType,
-) -> EngineResult<LogicalPlan> {
-    let conditions = public_conditions(private, public, on, condition)?;
-    let types = public.types();
-    let mut is_sorted_by = false;
-    for (_, of_public) in on {
-        is_sorted_by |= type_of(of_public, &types)? != DataType::Float;
-    }
-    let (left, right, join_type) = if is_sorted_by {
-        (private, public, join_type)
-    } else {
-        (public, private, join_type.swap())
-    };
-    LogicalPlanBuilder::from(left.plan.clone())
-        .join_on(right.plan.clone(), join_type, conditions)?
-        .build()
-}
-
-fn join_on_unit(
-    left: &Part,
-    right: &Part,
-    join_type: JoinType,
-    condition: Option<&Expression>,
-) -> EngineResult<LogicalPlan> {
-    let (Some(left_unit), Some(right_unit)) = (&left.unit, &right.unit) else {
-        return Err(plan_datafusion_err!("no privacy unit"));
-    };
-    let mut conditions = vec![col(left_unit).eq(col(right_unit))];
-    if let Some(condition) = condition {
-        let expressions = [left.expressions(), right.expressions()].concat();
-        let types = [left.types(), right.types()].concat();
-        conditions.push(rebuild_expression(condition, &expressions, &types)?);
-    }
-    LogicalPlanBuilder::from(left.plan.clone())
-        .join_on(right.plan.clone(), join_type, conditions)?
-        .build()
-}
-
-/// Decimals in which floats are summed: exact, so that the order of rows doesn't show.
-const ROW_DECIMAL: ArrowType = ArrowType::Decimal128(28, 9);
-
-/// A sum over one person's rows, of the rows in which the argument isn't NULL.
-#[derive(Debug, Clone)]
-pub(crate) enum PersonSum {
-    /// How many.
-    Count(Expr),
-    /// How many different ones.
-    CountDistinct(Expr),
-    /// Their sum, of integers or of decimals, wrapping; NULL without rows.
-    Sum(Expr),
-    /// Their least; NULL without rows.
-    Minimum(Expr),
-    /// Their greatest; NULL without rows.
-    Maximum(Expr),
-    /// Whether all are true; NULL without rows.
-    All(Expr),
-    /// Whether any is true; NULL without rows.
-    Any(Expr),
-}
-
-impl PersonSum {
-    fn aggregate(self) -> Expr {
-        match self {
-            Self::Count(argument) => aggregate::count(argument),
-            Self::Sum(argument) => aggregate::sum(argument),
-            Self::Minimum(argument) => aggregate::min(argument),
-            Self::Maximum(argument) => aggregate::max(argument),
-            Self::CountDistinct(argument) => aggregate::count_distinct(argument),
-            Self::All(argument) => aggregate::bool_and(argument),
-            Self::Any(argument) => aggregate::bool_or(argument),
-        }
-    }
-}
-
-/// The sums behind an aggregate over one person's rows.
-///
-/// None of them depends on the order of the rows, which may hang on other persons': integers wrap,
-/// floats are summed as decimals (a row that doesn't fit is NULL), NaN and the negative zero are
-/// gone before a minimum or maximum is taken.
-pub(crate) fn sums_of(
-    function: PersonFunction,
-    argument: Expr,
-    of_argument: DataType,
-) -> Vec<PersonSum> {
-    let decimal = |value: Expr| Expr::TryCast(TryCast::new(Box::new(value), ROW_DECIMAL));
-    let argument = match of_argument {
-        DataType::Float => expression::plain_float(argument),
-        DataType::Integer
-        | DataType::Boolean
-        | DataType::Text
-        | DataType::Date
-        | DataType::Timestamp => argument,
-    };
-    match function {
-        PersonFunction::Count => vec![PersonSum::Count(argument)],
-        PersonFunction::CountDistinct => vec![PersonSum::CountDistinct(argument)],
-        PersonFunction::Sum if of_argument == DataType::Integer => vec![PersonSum::Sum(argument)],
-        PersonFunction::Sum => vec![PersonSum::Sum(decimal(argument))],
-        PersonFunction::Minimum if of_argument == DataType::Boolean => {
-            vec![PersonSum::All(argument)]
-        }
-        PersonFunction::Maximum if of_argument == DataType::Boolean => {
-            vec![PersonSum::Any(argument)]
-        }
-        PersonFunction::Minimum => vec![PersonSum::Minimum(argument)],
-        PersonFunction::Maximum => vec![PersonSum::Maximum(argument)],
-        PersonFunction::Average => vec![
-            PersonSum::Sum(decimal(argument.clone())),
-            PersonSum::Count(decimal(argument)),
-        ],
-    }
-}
-
-/// The aggregate from its sums.
-pub(crate) fn finish(
-    function: PersonFunction,
-    sums: &[Expr],
-    of_argument: DataType,
-) -> EngineResult<(Expr, DataType)> {
-    let float = |value: &Expr| total_cast(value.clone(), DataType::Float);
-    Ok(match (function, sums) {
-        (PersonFunction::Count | PersonFunction::CountDistinct, [count]) => {
-            (count.clone(), DataType::Integer)
-        }
-        (PersonFunction::Sum, [sum]) if of_argument == DataType::Integer => {
-            (sum.clone(), DataType::Integer)
-        }
-        (PersonFunction::Sum, [sum]) => (float(sum), DataType::Float),
-        (PersonFunction::Minimum | PersonFunction::Maximum, [extreme]) => {
-            (extreme.clone(), of_argument)
-        }
-        // Without rows the sum is NULL, and so is the quotient.
-        (PersonFunction::Average, [sum, count]) => (float(sum) / float(count), DataType::Float),
-        (_, _) => return Err(plan_datafusion_err!("an aggregate lacks a sum")),
-    })
 }
 
 #[cfg(test)]
