@@ -12,7 +12,14 @@ use skerry_privacy::{
 };
 use skerry_proto::{DataType, Value};
 
+use self::{
+    joins::{any_matching, any_pairing, any_public_pairing, marked},
+    windows::{any_number, any_sort, any_text, any_visits_before, first_three, windowed},
+};
 use super::{Data, Row, Table, Tables};
+
+mod joins;
+mod windows;
 
 fn column(name: &str, data_type: DataType, domain: Domain, nulls: bool) -> ColumnPolicy {
     ColumnPolicy {
@@ -336,84 +343,6 @@ pub fn any_relation(kept: bool) -> impl Strategy<Value = Relation> {
     })
 }
 
-fn first_three(relation: Relation) -> Relation {
-    Relation::Project {
-        input: relation.into(),
-        columns: (0..3).map(Expression::Column).collect(),
-    }
-}
-
-/// What holds besides the unit being the same, over both sides' columns.
-fn any_pairing() -> impl Strategy<Value = Option<Expression>> {
-    prop_oneof![
-        Just(None),
-        Just(Some(compare(
-            Comparison::Equal,
-            Expression::Column(1),
-            Expression::Column(4)
-        ))),
-        Just(Some(compare(
-            Comparison::Less,
-            Expression::Column(2),
-            Expression::Column(5)
-        ))),
-        // Of floats, among them NaN and both zeros.
-        Just(Some(compare(
-            Comparison::Equal,
-            Expression::Column(2),
-            Expression::Column(5)
-        ))),
-    ]
-}
-
-/// Equal pairs of a private and a public column, and a condition besides: with a key that the
-/// engine can sort by and without one.
-fn any_public_pairing() -> impl Strategy<Value = (Vec<(Expression, Expression)>, Option<Expression>)>
-{
-    let weight = |column: usize| Expression::Cast {
-        value: Expression::Column(column).into(),
-        to: DataType::Float,
-    };
-    let less = compare(Comparison::Less, Expression::Column(2), weight(4));
-    let texts = vec![(Expression::Column(1), Expression::Column(0))];
-    let floats = vec![(Expression::Column(2), weight(1))];
-    prop_oneof![
-        Just((texts.clone(), None)),
-        Just((texts, Some(less.clone()))),
-        Just((floats, None)),
-        Just((vec![], Some(less))),
-    ]
-}
-
-fn any_matching() -> impl Strategy<Value = Matching> {
-    prop_oneof![
-        Just(Matching::With),
-        Just(Matching::Without),
-        Just(Matching::Marked),
-    ]
-}
-
-/// A mark becomes the text.
-fn marked(relation: Relation) -> Relation {
-    let mark = match &relation {
-        Relation::Semi { matching, .. } | Relation::SemiPublic { matching, .. } => {
-            *matching == Matching::Marked
-        }
-        _ => false,
-    };
-    if !mark {
-        return relation;
-    }
-    let said = Expression::Case {
-        branches: vec![(Expression::Column(3), text("marked"))],
-        otherwise: Some(Expression::Column(1).into()),
-    };
-    Relation::Project {
-        input: relation.into(),
-        columns: vec![Expression::Column(0), said, Expression::Column(2)],
-    }
-}
-
 fn any_person_function() -> impl Strategy<Value = PersonFunction> {
     prop_oneof![
         Just(PersonFunction::Count),
@@ -423,143 +352,6 @@ fn any_person_function() -> impl Strategy<Value = PersonFunction> {
         Just(PersonFunction::Maximum),
         Just(PersonFunction::Average),
     ]
-}
-
-fn any_sort() -> impl Strategy<Value = Vec<SortKey>> {
-    let key =
-        (1usize..3, any::<bool>(), any::<bool>()).prop_map(|(column, descending, nulls_first)| {
-            SortKey {
-                by: Expression::Column(column),
-                descending,
-                nulls_first,
-            }
-        });
-    proptest::collection::vec(key, 0..3)
-}
-
-fn any_frame() -> impl Strategy<Value = Frame> {
-    let bound = || {
-        prop_oneof![
-            Just(Bound::Unbounded),
-            Just(Bound::Current),
-            (-2i64..3).prop_map(Bound::Number),
-        ]
-    };
-    let rows = (bound(), bound()).prop_map(|(start, end)| Frame {
-        unit: FrameUnit::Rows,
-        start,
-        end,
-    });
-    let ends = || prop_oneof![Just(Bound::Unbounded), Just(Bound::Current)];
-    let range = (ends(), ends()).prop_map(|(start, end)| Frame {
-        unit: FrameUnit::Range,
-        start,
-        end,
-    });
-    prop_oneof![rows, range]
-}
-
-/// A window's column that is a number.
-fn any_number() -> impl Strategy<Value = WindowColumn> {
-    let number = Expression::Column(2);
-    let function = prop_oneof![
-        Just(WindowFunction::Rank),
-        Just(WindowFunction::DenseRank),
-        (
-            -2i64..3,
-            prop_oneof![Just(Value::Null), Just(Value::Float(7.0))]
-        )
-            .prop_map({
-                let argument = number.clone();
-                move |(earlier, otherwise)| WindowFunction::Shift {
-                    argument: argument.clone(),
-                    earlier,
-                    otherwise,
-                }
-            }),
-        any_person_function().prop_map(move |function| WindowFunction::Aggregate {
-            function,
-            argument: number.clone(),
-        }),
-    ];
-    (function, any_frame()).prop_map(|(function, frame)| WindowColumn { function, frame })
-}
-
-/// A window's column that is a text.
-fn any_text() -> impl Strategy<Value = WindowColumn> {
-    let argument = || Expression::Column(1);
-    let function = prop_oneof![
-        any::<bool>().prop_map(move |known| WindowFunction::First {
-            argument: argument(),
-            known
-        }),
-        any::<bool>().prop_map(move |known| WindowFunction::Last {
-            argument: argument(),
-            known
-        }),
-        (
-            -2i64..3,
-            prop_oneof![Just(Value::Null), Just(Value::Text("none".into()))]
-        )
-            .prop_map(move |(earlier, otherwise)| WindowFunction::Shift {
-                argument: argument(),
-                earlier,
-                otherwise,
-            }),
-    ];
-    (function, any_frame()).prop_map(|(function, frame)| WindowColumn { function, frame })
-}
-
-fn windowed(input: Relation, by_text: bool, order: Vec<SortKey>, column: WindowColumn) -> Relation {
-    let text = by_text.then_some(Expression::Column(1));
-    Relation::Window {
-        input: input.into(),
-        window: Window {
-            keys: std::iter::once(Expression::Column(0)).chain(text).collect(),
-            order,
-            columns: vec![column],
-        },
-    }
-}
-
-/// Visits, each with the number of visits in the days before.
-fn any_visits_before() -> impl Strategy<Value = Relation> {
-    (1i32..60, any::<bool>()).prop_map(|(days, descending)| Relation::Project {
-        input: Relation::Window {
-            input: table("visits", &["id", "kind", "cost", "day"]).into(),
-            window: Window {
-                keys: vec![],
-                order: vec![SortKey {
-                    by: Expression::Column(3),
-                    descending,
-                    nulls_first: descending,
-                }],
-                columns: vec![WindowColumn {
-                    function: WindowFunction::Aggregate {
-                        function: PersonFunction::Count,
-                        argument: Expression::Column(3),
-                    },
-                    frame: Frame {
-                        unit: FrameUnit::Range,
-                        start: Bound::Calendar {
-                            months: 0,
-                            days: -days,
-                        },
-                        end: Bound::Current,
-                    },
-                }],
-            },
-        }
-        .into(),
-        columns: vec![
-            Expression::Column(0),
-            Expression::Column(1),
-            Expression::Cast {
-                value: Expression::Column(4).into(),
-                to: DataType::Float,
-            },
-        ],
-    })
 }
 
 /// Data of a few persons, some of whom break every declaration.
