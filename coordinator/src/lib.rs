@@ -4,6 +4,7 @@ pub mod accuracy;
 pub mod answer;
 pub mod client;
 pub mod config;
+pub mod exact;
 pub mod question;
 pub mod standards;
 pub mod study;
