@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod asking;
 mod budget;
 mod catalog;
 mod connection;
@@ -11,6 +12,7 @@ mod init;
 mod logging;
 mod node;
 mod query;
+mod study;
 mod synth;
 mod up;
 
@@ -58,6 +60,8 @@ enum Command {
     Coordinator(coordinator::Arguments),
     /// Ask the federation a question in SQL
     Query(query::Arguments),
+    /// List, show and run the studies that regions ask for
+    Study(study::Arguments),
     /// Show the tables, columns, public ranges and values
     Catalog(catalog::Arguments),
     /// Show what a project has spent and has left in each region
@@ -87,8 +91,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Node(arguments) => node::run(&arguments),
         Command::Coordinator(arguments) => coordinator::run(&arguments),
         Command::Query(arguments) => {
-            format = arguments.format;
-            query::run(arguments)
+            format = arguments.asking.format;
+            query::run(&arguments)
+        }
+        Command::Study(arguments) => {
+            format = arguments.format();
+            study::run(&arguments)
         }
         Command::Catalog(arguments) => {
             format = arguments.format.into();

@@ -6,5 +6,6 @@ pub mod command;
 pub mod federation;
 pub mod init;
 pub mod output;
+pub mod plot;
 pub mod progress;
 pub mod synth;

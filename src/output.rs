@@ -1,6 +1,7 @@
 //! Answers in every format, and refusals.
 
 mod figure;
+mod page;
 mod table;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -18,6 +19,7 @@ use skerry_coordinator::answer::Answer;
 use skerry_proto::{ErrorCode, Refusal};
 
 pub use figure::short;
+pub use page::{Page, page};
 pub use table::{answer_table, plain_table, privacy_lines};
 
 /// How an answer is written to standard output.
@@ -141,22 +143,29 @@ fn failed(error: &dyn std::error::Error) -> Refusal {
     )
 }
 
+/// The rows as a list of objects, bounds with them; what is NULL or no number is null.
+///
+/// # Errors
+/// When a value has no JSON.
+pub fn rows_json(rows: &RecordBatch) -> Result<Json, Refusal> {
+    let mut writer = JsonWriter::new()
+        .with_explicit_nulls(true)
+        .build::<_, JsonArray>(Vec::new());
+    let written = writer.write(rows).and_then(|()| writer.finish());
+    written.map_err(|error| failed(&error))?;
+    let bytes = writer.into_inner();
+    if bytes.is_empty() {
+        return Ok(json!([]));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+}
+
 /// The answer as one JSON object: id, columns, rows, privacy, regions.
 ///
 /// # Errors
 /// When a value has no JSON.
 pub fn answer_json(answer: &Answer) -> Result<Json, Refusal> {
-    let mut writer = JsonWriter::new()
-        .with_explicit_nulls(true)
-        .build::<_, JsonArray>(Vec::new());
-    let written = writer.write(&answer.rows).and_then(|()| writer.finish());
-    written.map_err(|error| failed(&error))?;
-    let bytes = writer.into_inner();
-    let rows: Json = if bytes.is_empty() {
-        json!([])
-    } else {
-        serde_json::from_slice(&bytes).map_err(|error| failed(&error))?
-    };
+    let rows = rows_json(&answer.rows)?;
     let record = &answer.record;
     Ok(json!({
         "query_id": record.query_id,

@@ -48,4 +48,5 @@ mod uncertainty;
 mod widen;
 
 pub use flight::{ACTION_BUDGET, ACTION_CATALOGUE};
+pub use local::public_columns;
 pub use server::{RunningCoordinator, serve};

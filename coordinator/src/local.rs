@@ -1,6 +1,9 @@
 //! The coordinator's own public tables, read once at the start.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use datafusion::{
     arrow::{
@@ -15,7 +18,12 @@ use datafusion::{
 };
 use skerry_proto::DataType;
 
-use crate::{config::PublicTable, federated_table::arrow_type, server::StartError, standards};
+use crate::{
+    config::{CoordinatorConfig, PublicTable},
+    federated_table::arrow_type,
+    server::StartError,
+    standards,
+};
 
 /// Reads the tables into memory; standard populations are there in any case.
 pub(crate) async fn load(
@@ -37,6 +45,22 @@ pub(crate) async fn load(
         loaded.insert(table.name.clone(), read);
     }
     Ok(loaded)
+}
+
+/// The columns of a coordinator's public tables, standard populations among them.
+///
+/// # Errors
+/// A file that can't be read.
+pub async fn public_columns(
+    config: &CoordinatorConfig,
+) -> std::result::Result<BTreeMap<String, BTreeSet<String>>, StartError> {
+    let tables = load(&config.tables).await?;
+    let columns = tables.into_iter().map(|(name, table)| {
+        let schema = table.schema();
+        let columns = schema.fields().iter().map(|field| field.name().clone());
+        (name, columns.collect())
+    });
+    Ok(columns.collect())
 }
 
 async fn read(table: &PublicTable) -> Result<Arc<dyn TableProvider>> {

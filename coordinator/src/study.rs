@@ -3,17 +3,19 @@
 //! written in Rust; `coordinator/studies/README.md` tells what a file holds.
 
 mod file;
+mod lack;
 mod parameter;
 mod placeholder;
 mod plot;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value as Json;
-use skerry_proto::{Delta, Epsilon, ErrorCode, Refusal, nearest::suggest};
+use skerry_proto::{Delta, Epsilon, ErrorCode, Refusal, configuration::read, nearest::suggest};
 
 use crate::{question::Question, refuse::refuse};
 
+pub use lack::Lack;
 pub use parameter::{Allowed, Parameter, Value};
 pub use skerry_proto::configuration::ConfigError;
 
@@ -134,12 +136,7 @@ impl Study {
     /// # Errors
     /// The first mistake, with its line and what to write instead.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError {
-            file: path.to_owned(),
-            line: None,
-            message: format!("cannot be read: {error}"),
-            hint: String::new(),
-        })?;
+        let text = read(path)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         file::parse(path, &stem, &text)
     }
@@ -150,6 +147,12 @@ impl Study {
     /// The first mistake, with its line and what to write instead.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
         file::parse(Path::new(&format!("{name}.toml")), name, text)
+    }
+
+    /// The SQL as it stands in the file, with `$name` for each parameter.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.template
     }
 
     /// Each parameter with its value, in the file's order.

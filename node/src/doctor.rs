@@ -3,7 +3,10 @@
 
 mod keys;
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use datafusion::prelude::SessionContext;
 use skerry_privacy::{
@@ -105,6 +108,24 @@ pub async fn doctor(file: &Path) -> Vec<Finding> {
     findings.extend(prepared_finding(&config));
     findings.push(ledger_finding(&config));
     findings
+}
+
+/// What questions may name, tables and views, each with its columns. Nothing where the configuration or the
+/// data are wrong; views that can't be opened are left out.
+pub async fn offered(file: &Path) -> Option<BTreeMap<String, BTreeSet<String>>> {
+    let config = NodeConfig::load(file).ok()?;
+    let mut catalogue = Catalogue::open_tables(&config, &SessionContext::new())
+        .await
+        .ok()?;
+    for view in &config.views {
+        // What is wrong with it is told of as a finding.
+        let _ = catalogue.open_view(view).await;
+    }
+    let tables = catalogue.policy().offered().map(|(name, table)| {
+        let columns = table.columns.iter().map(|column| column.name.clone());
+        (name.clone(), columns.collect())
+    });
+    Some(tables.collect())
 }
 
 /// Whether the prepared tables are there, and made from the files as they are.

@@ -5,9 +5,9 @@ use serde_json::Value as Json;
 use skerry_proto::{ProjectId, Refusal};
 
 use super::{
+    asking::identifier,
     block_on,
     connection::{Connection, ListFormat},
-    query::identifier,
 };
 use crate::output::{colours, plain_table, print, print_json, short};
 

@@ -27,38 +27,75 @@ struct Bounds {
     high: ArrayRef,
 }
 
-/// The rows as a table. Of each noisy number the interval stands beside it; its standard
-/// deviation is left to the other formats.
+/// One cell of an answer as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// What stands there.
+    pub text: String,
+    /// Whether it stands to the right, as numbers do.
+    pub right: bool,
+    /// Whether it is the interval of the number to its left.
+    pub interval: bool,
+}
+
+/// The names above an answer's columns, and its rows. Of each noisy number the interval stands beside
+/// it; its standard deviation is left to the other formats.
 #[must_use]
-pub fn answer_table(answer: &Answer, colours: bool) -> String {
+pub fn shown(answer: &Answer) -> (Vec<Shown>, Vec<Vec<Shown>>) {
     let columns = columns(answer);
-    let mut table = empty(colours);
+    let figure = |column: &Column<'_>, text: String| Shown {
+        text,
+        right: column.values.data_type().is_numeric(),
+        interval: false,
+    };
+    let beside = |text: String| Shown {
+        text,
+        right: false,
+        interval: true,
+    };
     let mut header = Vec::new();
     for column in &columns {
-        let right = column.values.data_type().is_numeric();
-        header.push(aligned(column.name.to_owned(), right));
+        header.push(figure(column, column.name.to_owned()));
         if column.bounds.is_some() {
-            header.push(aligned("95 %".to_owned(), false));
+            header.push(beside("95 %".to_owned()));
         }
         if column.total.is_some() {
-            header.push(aligned("with chance".to_owned(), false));
+            header.push(beside("with chance".to_owned()));
         }
     }
-    set_header(&mut table, header, colours);
-    for row in 0..answer.rows.num_rows() {
+    let rows = (0..answer.rows.num_rows()).map(|row| {
         let mut cells = Vec::new();
         for column in &columns {
-            let right = column.values.data_type().is_numeric();
-            cells.push(aligned(value(column, row), right));
+            cells.push(figure(column, value(column, row)));
             for bounds in column.bounds.iter().chain(&column.total) {
-                let cell = aligned(interval(column, bounds, row), false);
-                cells.push(if colours {
-                    cell.fg(Color::DarkGrey)
-                } else {
-                    cell
-                });
+                cells.push(beside(interval(column, bounds, row)));
             }
         }
+        cells
+    });
+    let rows = rows.collect();
+    (header, rows)
+}
+
+/// The rows as an aligned table.
+#[must_use]
+pub fn answer_table(answer: &Answer, colours: bool) -> String {
+    let (header, rows) = shown(answer);
+    let mut table = empty(colours);
+    let header = header
+        .into_iter()
+        .map(|name| aligned(name.text, name.right))
+        .collect();
+    set_header(&mut table, header, colours);
+    for row in rows {
+        let cells = row.into_iter().map(|shown| {
+            let cell = aligned(shown.text, shown.right);
+            if colours && shown.interval {
+                cell.fg(Color::DarkGrey)
+            } else {
+                cell
+            }
+        });
         table.add_row(cells);
     }
     trimmed(&table)

@@ -1,3 +1,5 @@
+mod reads;
+
 use std::{collections::BTreeSet, fs};
 
 use super::*;
@@ -267,4 +269,22 @@ fn a_mistake_in_a_file_is_named_with_what_to_write() {
     }
     let error = Study::parse("Sample", SAMPLE).expect_err("a name");
     assert!(error.message.contains("can't be a study's name"));
+}
+
+#[test]
+fn what_data_lack_is_told_by_table_and_column() {
+    let study = sample();
+    let offered = |tables: &[(&str, &[&str])]| {
+        let tables = tables.iter().map(|(table, columns)| {
+            let columns = columns.iter().map(|column| (*column).to_owned());
+            ((*table).to_owned(), columns.collect())
+        });
+        study.lacks(&tables.collect())
+    };
+    assert_eq!(offered(&[]), [Lack::Table("patients".into())]);
+    let some = offered(&[("patients", &["patient_id", "age"])]);
+    assert_eq!(some.len(), 1);
+    assert_eq!(some[0].to_string(), "frailty, sex of patients");
+    let all = ["patient_id", "frailty", "sex", "age"];
+    assert_eq!(offered(&[("patients", &all), ("other", &[])]), []);
 }
