@@ -4,9 +4,12 @@ use arrow::{
     array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
     datatypes::{Field, Schema},
 };
-use skerry_coordinator::answer::Answer;
+use skerry_coordinator::{
+    answer::Answer,
+    study::{Given, Study},
+};
 
-use super::{answer_json, answer_table, arrow_file, csv, parquet_file, privacy_lines};
+use super::{Page, answer_json, answer_table, arrow_file, csv, page, parquet_file, privacy_lines};
 
 fn answer() -> Answer {
     let columns: Vec<(&str, &str, ArrayRef)> = vec![
@@ -175,4 +178,61 @@ fn chance_and_clamping_are_shown_where_they_were_asked_for() {
     query q1 · ε 1, δ 0 for a person in one region
     n: kept at 0 or more as asked, which moved 1 of its values; sums of them are biased
     "#);
+}
+
+/// A study whose every text would be more than text if a page took it for HTML.
+fn hostile_study() -> Study {
+    let text = r#"
+title = "<script>a</script>"
+question = "<b>q"
+source = "a & b"
+epsilon = 1.0
+reading = "first\n\n<i>second"
+sql = "SELECT region, COUNT(*) AS n FROM t WHERE '<x>' < $kind GROUP BY region"
+plot = '{"mark": "bar"}'
+
+[tables]
+t = ["c"]
+
+[columns]
+region = "\"r\""
+n = "<n>"
+
+[parameters.kind]
+meaning = "<m>"
+default = "<d>"
+values = ["<d>"]
+"#;
+    Study::parse("hostile", text).unwrap()
+}
+
+#[test]
+fn a_page_holds_all_texts_as_texts() {
+    let study = hostile_study();
+    let given = Given::default();
+    let html = page(&Page {
+        study: &study,
+        values: &study.values(&given).unwrap(),
+        sql: &study.sql(&given).unwrap(),
+        answer: &answer(),
+        svg: "<svg></svg>",
+        synthetic: false,
+    });
+    for tag in ["<script", "<b>", "<i>", "<x>", "<n>", "<m>", "<d>"] {
+        assert!(!html.contains(tag), "{tag}");
+    }
+    for part in [
+        "<h1>&lt;script&gt;a&lt;/script&gt;</h1>",
+        "<figure><svg></svg></figure>",
+        "<p>first</p>\n<p>&lt;i&gt;second</p>",
+        "<tr><td>nordland</td><td class=\"right\">1203</td><td class=\"interval\">1200 … 1206</td>",
+        "<tr><th>kind</th><td>&lt;d&gt;: &lt;m&gt;</td></tr>",
+        "<tr><th>region</th><td>&quot;r&quot;</td></tr>",
+        "WHERE &#39;&lt;x&gt;&#39; &lt; &#39;&lt;d&gt;&#39;",
+        "From: a &amp; b.",
+        "NOT in this answer: akershus",
+    ] {
+        assert!(html.contains(part), "{part}\n{html}");
+    }
+    assert!(!html.contains("Synthetic data"));
 }

@@ -9,7 +9,7 @@ fn rows() -> Json {
     json!([
         {"region": "norrbotten", "people": 1203, "people_low": 1190, "people_high": 1216},
         {"region": "nordland", "people": 980, "people_low": 967, "people_high": 993},
-        {"region": "<b>&\"'", "people": null, "people_low": null, "people_high": null},
+        {"region": "akershus", "people": null, "people_low": null, "people_high": null},
     ])
 }
 
@@ -64,7 +64,8 @@ fn bars_have_the_height_of_their_figures() {
 
 #[test]
 fn texts_are_escaped_and_nothing_runs_or_loads() {
-    let svg = draw(&bars(), &rows()).unwrap().svg;
+    let rows = json!([{"region": "<b>&\"'", "people": 1}]);
+    let svg = draw(&bars(), &rows).unwrap().svg;
     assert!(svg.contains("&lt;b&gt;&amp;"), "{svg}");
     assert!(!svg.contains("<b>") && !svg.contains("<script") && !svg.contains("href"));
 }
