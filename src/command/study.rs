@@ -39,7 +39,7 @@ enum Action {
     /// Show a study: its question, parameters, columns, SQL, and how to read it
     Show(ShowArguments),
     /// Run a study: ask its question, print the table, draw the plot
-    Run(RunArguments),
+    Run(Box<RunArguments>),
 }
 
 #[derive(Debug, Args)]
