@@ -26,7 +26,20 @@ macro_rules! embedded {
 }
 
 /// The studies that come with the command: names, and the texts of their files.
-const EMBEDDED: &[(&str, &str)] = embedded!["before_after", "identification"];
+const EMBEDDED: &[(&str, &str)] = embedded![
+    "before_after",
+    "cost_before_after",
+    "identification",
+    "pathway_deadlines",
+    "caseload",
+    "acute_alert",
+    "experience",
+    "distance_spanning",
+    "access",
+    "standardised_rates",
+    "model_regions",
+    "initiatives",
+];
 
 /// A study, as its file says; checked.
 #[derive(Debug, Clone, PartialEq)]
