@@ -27,18 +27,18 @@ macro_rules! embedded {
 
 /// The studies that come with the command: names, and the texts of their files.
 const EMBEDDED: &[(&str, &str)] = embedded![
-    "before_after",
-    "cost_before_after",
-    "identification",
-    "pathway_deadlines",
-    "caseload",
-    "acute_alert",
-    "experience",
-    "distance_spanning",
     "access",
-    "standardised_rates",
-    "model_regions",
+    "acute_alert",
+    "before_after",
+    "caseload",
+    "cost_before_after",
+    "distance_spanning",
+    "experience",
+    "identification",
     "initiatives",
+    "model_regions",
+    "pathway_deadlines",
+    "standardised_rates",
 ];
 
 /// A study, as its file says; checked.
