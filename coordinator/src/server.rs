@@ -4,8 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming};
 
 use crate::{
     config::CoordinatorConfig,
@@ -72,8 +71,9 @@ pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, Star
     let address = listener.local_addr().map_err(|error| wrong(&error))?;
     let mut server = Server::builder()
         .tls_config(tls)
-        .map_err(|error| StartError(format!("keys and certificates: {error}")))?
-        .tcp_nodelay(true);
+        .map_err(|error| StartError(format!("keys and certificates: {error}")))?;
+    // An answer is several small writes, of which each would wait for the one before it to arrive.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let service = FlightServiceServer::new(front)
         .max_decoding_message_size(1024 * 1024)
         .max_encoding_message_size(MESSAGE_BYTES);
@@ -81,7 +81,7 @@ pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, Star
     let serving = tokio::spawn(async move {
         server
             .add_service(service)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            .serve_with_incoming_shutdown(incoming, async {
                 // A dropped sender stops it as well.
                 let _ = stopped.await;
             })

@@ -10,8 +10,7 @@ use std::{
 
 use skerry_proto::{limit, wire::node_server::NodeServer};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming};
 
 use crate::{
     config::NodeConfig,
@@ -63,12 +62,14 @@ pub async fn serve(config: NodeConfig) -> Result<RunningNode, StartError> {
     let service = NodeServer::new(NodeService::new(node))
         .max_decoding_message_size(2 * limit::PLAN_BYTES)
         .max_encoding_message_size(limit::MESSAGE_BYTES);
+    // An answer is several small writes, of which each would wait for the one before it to arrive.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
         .tls_config(tls)?
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+        .serve_with_incoming_shutdown(incoming, async {
             // A dropped sender stops the server too.
             let _ = stopped.await;
         });
