@@ -158,26 +158,102 @@ impl Slot {
     }
 
     /// What a row with this amount does to its group's cells.
-    fn add(&self, group: &mut [i128], amount: i64) -> Result<(), OutsideGroups> {
-        let cells = &mut group[self.start..];
+    fn add(
+        &self,
+        group: &mut (impl GroupCells + ?Sized),
+        amount: i64,
+    ) -> Result<(), OutsideGroups> {
         // 128 bits hold the sum of 2^64 rows, so it doesn't depend on their order.
         match self.effect {
-            Effect::Once => cells[0] = i128::from(self.once),
-            Effect::Add => cells[0] += i128::from(amount),
+            Effect::Once => *group.at(self.start)? = i128::from(self.once),
+            Effect::Add => *group.at(self.start)? += i128::from(amount),
             Effect::OnceAt => {
-                *cell_at(cells, &self.levels, amount)? = i128::from(self.once);
+                let position = position(self.levels.first(), amount)?;
+                *group.at(self.start + position)? = i128::from(self.once);
             }
             Effect::AddToBins => {
                 let mut bin = amount;
-                let mut cells = cells;
+                let mut start = self.start;
                 for level in &self.levels {
-                    *cell_at(cells, std::slice::from_ref(level), bin)? += i128::from(self.once);
-                    cells = &mut cells[*level..];
+                    *group.at(start + position(Some(level), bin)?)? += i128::from(self.once);
+                    start += level;
                     bin /= bins::BRANCHES as i64;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// The cells of one group.
+trait GroupCells {
+    /// A cell by its place within the group.
+    fn at(&mut self, place: usize) -> Result<&mut i128, OutsideGroups>;
+}
+
+impl GroupCells for [i128] {
+    fn at(&mut self, place: usize) -> Result<&mut i128, OutsideGroups> {
+        self.get_mut(place).ok_or(OutsideGroups)
+    }
+}
+
+/// A person's vector: the cells that rows have touched. All others are zero, which neither adds to
+/// the norm nor is changed by scaling.
+#[derive(Debug)]
+struct Vector {
+    /// Which cells, in order of appearance, and of which measure each is.
+    touched: Vec<(usize, usize)>,
+    cells: Vec<i128>,
+    /// For each cell of all groups its place in `touched`, from 1; 0 for those not in it.
+    places: Vec<u32>,
+}
+
+/// The cells that one measure has in a group, from the group's first cell on.
+struct OfMeasure<'a> {
+    vector: &'a mut Vector,
+    first: usize,
+    measure: usize,
+}
+
+impl GroupCells for OfMeasure<'_> {
+    fn at(&mut self, place: usize) -> Result<&mut i128, OutsideGroups> {
+        let cell = self.first + place;
+        let vector = &mut *self.vector;
+        let known = vector.places.get_mut(cell).ok_or(OutsideGroups)?;
+        if *known == 0 {
+            vector.touched.push((cell, self.measure));
+            vector.cells.push(0);
+            *known = vector.touched.len() as u32;
+        }
+        vector
+            .cells
+            .get_mut(*known as usize - 1)
+            .ok_or(OutsideGroups)
+    }
+}
+
+impl Vector {
+    fn of(cells: usize) -> Self {
+        Self {
+            touched: vec![],
+            cells: vec![],
+            places: vec![0; cells],
+        }
+    }
+
+    /// The cells of one measure.
+    fn of_measure(&self, measure: usize) -> impl Iterator<Item = i128> {
+        let own = self.touched.iter().zip(&self.cells);
+        own.filter(move |((_, of), _)| *of == measure)
+            .map(|(_, cell)| *cell)
+    }
+
+    /// Begins the next person.
+    fn clear(&mut self) {
+        for (cell, _) in self.touched.drain(..) {
+            self.places[cell] = 0;
+        }
+        self.cells.clear();
     }
 }
 
@@ -198,12 +274,10 @@ pub struct BoundedSum {
     width: usize,
     ending: Ending,
     totals: Vec<i128>,
-    /// Groups of the current person, in order of appearance, and their cells.
-    touched: Vec<usize>,
-    cells: Vec<i128>,
-    /// For each group its place in `touched`, from 1; 0 for groups that the person isn't in.
-    places: Vec<u32>,
-    /// For each cell the last person, by number, who was counted in it at once with others.
+    groups: usize,
+    /// The current person's.
+    vector: Vector,
+    /// For each cell of all groups the last person, by number, who was seen in it at once with others.
     stamps: Vec<u64>,
     stamp: u64,
     /// Amounts by group; kept for the next time.
@@ -240,9 +314,8 @@ impl BoundedSum {
             width,
             ending,
             totals: vec![0; cells],
-            touched: vec![],
-            cells: vec![],
-            places: vec![0; rows.groups().len()],
+            groups: rows.groups().len(),
+            vector: Vector::of(rows.groups().len() * width),
             stamps: vec![],
             stamp: 0,
             sums: vec![],
@@ -259,32 +332,29 @@ impl BoundedSum {
         group: usize,
         amounts: impl Iterator<Item = Option<i64>>,
     ) -> Result<(), OutsideGroups> {
-        let width = self.width;
-        let place = self.places.get_mut(group).ok_or(OutsideGroups)?;
-        if *place == 0 {
-            self.touched.push(group);
-            self.cells.resize(self.touched.len() * width, 0);
-            *place = self.touched.len() as u32;
+        if group >= self.groups {
+            return Err(OutsideGroups);
         }
-        let first = (*place as usize - 1) * width;
-        for (slot, amount) in self.slots.iter().zip(amounts) {
+        for (measure, (slot, amount)) in self.slots.iter().zip(amounts).enumerate() {
             let Some(amount) = amount else { continue };
-            slot.add(&mut self.cells[first..first + width], amount)?;
+            let mut cells = OfMeasure {
+                vector: &mut self.vector,
+                first: group * self.width,
+                measure,
+            };
+            slot.add(&mut cells, amount)?;
         }
         Ok(())
     }
 
     /// Ends the current person: adds to the totals what the person contributes.
     pub fn finish_person(&mut self) {
-        let width = self.width;
+        let vector = &mut self.vector;
         match self.ending {
             Ending::Clip { norm, clipped } => {
-                let changed = norm.clip(&mut self.cells);
-                for (slot, group) in self.touched.drain(..).enumerate() {
-                    self.places[group] = 0;
-                    for index in 0..width {
-                        self.totals[group * width + index] += self.cells[slot * width + index];
-                    }
+                let changed = norm.clip(&mut vector.cells);
+                for ((at, _), cell) in vector.touched.iter().zip(&vector.cells) {
+                    self.totals[*at] += cell;
                 }
                 if let (true, Some(weight), Some(last)) = (changed, clipped, self.totals.last_mut())
                 {
@@ -293,24 +363,14 @@ impl BoundedSum {
             }
             Ending::Totals { norm, once } => {
                 let measures = self.slots.len();
-                for (measure, slot) in self.slots.iter().enumerate() {
-                    let cells: usize = slot.levels.iter().sum();
-                    let own = self
-                        .cells
-                        .chunks(width.max(1))
-                        .flat_map(|group| &group[slot.start..slot.start + cells]);
-                    // Who contributes nothing is in no bin.
-                    if let Some(bin) = norm.of(own.copied()).checked_ilog2() {
-                        let bin = (bin as usize).min(TOTAL_BINS - 1);
+                for measure in 0..measures {
+                    if let Some(bin) = bin_of(norm.of(vector.of_measure(measure))) {
                         self.totals[bin * measures + measure] += i128::from(once);
                     }
                 }
-                for group in self.touched.drain(..) {
-                    self.places[group] = 0;
-                }
             }
         }
-        self.cells.clear();
+        vector.clear();
     }
 
     /// Adds the totals of other persons.
@@ -334,16 +394,18 @@ impl BoundedSum {
 }
 
 /// The cell that a row names, of so many.
-fn cell_at<'a>(
-    cells: &'a mut [i128],
-    count: &[usize],
-    position: i64,
-) -> Result<&'a mut i128, OutsideGroups> {
-    let position = usize::try_from(position).map_err(|_| OutsideGroups)?;
-    if count.first().is_none_or(|count| position >= *count) {
-        return Err(OutsideGroups);
+fn position(count: Option<&usize>, amount: i64) -> Result<usize, OutsideGroups> {
+    let position = usize::try_from(amount).map_err(|_| OutsideGroups)?;
+    match count {
+        Some(count) if position < *count => Ok(position),
+        Some(_) | None => Err(OutsideGroups),
     }
-    cells.get_mut(position).ok_or(OutsideGroups)
+}
+
+/// The power-of-two bin of a norm. Who contributes nothing is in no bin.
+fn bin_of(norm: u128) -> Option<usize> {
+    let bin = norm.checked_ilog2()? as usize;
+    Some(bin.min(TOTAL_BINS - 1))
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl KeyedSum {
         };
         for (slot, amount) in self.slots.iter().zip(amounts) {
             let Some(amount) = amount else { continue };
-            slot.add(cells, amount)?;
+            slot.add(cells.as_mut_slice(), amount)?;
         }
         Ok(())
     }

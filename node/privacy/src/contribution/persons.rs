@@ -3,17 +3,25 @@
 //! **Claim.** It is [`BoundedSum::add`] for each row that is in a group, and
 //! [`BoundedSum::finish_person`] after each person.
 //!
-//! **Proof.** Of a person with n rows in at most j groups, each row moves the vector by at most r in L1
-//! norm through the measures that add, and each group by at most d more through those that count
-//! persons; so the vector's L1 norm, and with it its L2 norm, is at most n·r + j·d. Where that is at
-//! most the limit, clip changes nothing and the person isn't counted as clipped: no cell is beyond the
-//! limit, nor is the norm. What such persons contribute together is the sum of what each row adds, and
-//! one unit for each cell in which a person is counted. Sums are exact integers, so they may be
-//! added to the totals in any order. All other persons go through the statement's own two steps. ∎
+//! **Proof.** For answers: of a person with n rows in at most j groups, each row moves the vector by at
+//! most r in L1 norm through the measures that add, and each group by at most d more through those that
+//! count persons; so the vector's L1 norm, and with it its L2 norm, is at most n·r + j·d. With r as the
+//! greatest of all rows' that is quickly found; where it is above the limit, n·r gives way to the sum of what
+//! each of the person's rows moves. Where the norm is at most the limit, clip changes nothing and the person isn't
+//! counted as clipped: no cell is beyond the limit, nor is the norm. What such persons contribute
+//! together is the sum of what each row adds, and one unit for each cell in which a person is counted.
+//! Sums are exact integers, so they may be added to the totals in any order. All other persons go
+//! through the statement's own two steps.
+//!
+//! For persons' totals: see [`totals`]. ∎
 //!
 //! Tested against these two steps, with persons of both kinds.
 
-use super::{BoundedSum, Ending, OutsideGroups, Slot};
+mod totals;
+
+use std::ops::Range;
+
+use super::{BoundedSum, Ending, OutsideGroups, Slot, position};
 use crate::analysis::measure::Effect;
 
 /// The group of a row that is in none.
@@ -150,7 +158,7 @@ impl<'a> Persons<'a> {
     }
 
     /// Where each person's rows are.
-    fn rows(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+    fn rows(&self) -> impl Iterator<Item = Range<usize>> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| start..*end)
     }
@@ -165,7 +173,7 @@ struct Bound {
 }
 
 impl Bound {
-    /// Whether a person with these rows is within the limit.
+    /// Whether a person with these rows is within the limit, if each row moves as much as any.
     fn keeps(self, groups: &[u32]) -> bool {
         let rows = groups.len() as u128;
         let alone = groups.iter().all(|group| groups.first() == Some(group));
@@ -191,42 +199,62 @@ impl BoundedSum {
         amounts: &[Amounts<'_>],
     ) -> Result<(), OutsideGroups> {
         self.finish_person();
-        let mut persons = Persons::new(start, ends, groups, amounts, self.places.len())
+        let mut persons = Persons::new(start, ends, groups, amounts, self.groups)
             .filter(|persons| persons.amounts.len() == self.slots.len())
             .ok_or(OutsideGroups)?;
-        let bound = self.bound(&persons.amounts);
-        let clipped: Vec<_> = persons
-            .rows()
-            .filter(|rows| bound.is_none_or(|bound| !bound.keeps(&persons.groups[rows.clone()])))
-            .collect();
-        for rows in clipped {
-            for row in rows {
-                // What was added here is in no group for those who are added together.
-                let group = std::mem::replace(&mut persons.groups[row], NO_GROUP);
-                if group != NO_GROUP {
-                    let of_row = persons.amounts.iter().map(|amounts| amounts.of(row));
-                    self.add(group as usize, of_row)?;
+        match self.ending {
+            Ending::Clip { norm, .. } => {
+                let bound = self.bound(norm.limit(), &persons.amounts);
+                let clipped: Vec<_> = persons
+                    .rows()
+                    .filter(|rows| {
+                        !bound.keeps(&persons.groups[rows.clone()])
+                            && self.moved(&persons, rows.clone()) > bound.limit
+                    })
+                    .collect();
+                for rows in clipped {
+                    self.add_one_by_one(&persons, rows.clone())?;
+                    // What was added is in no group for those who are added together.
+                    persons.groups[rows].fill(NO_GROUP);
                 }
+                self.add_unclipped(&persons)
             }
-            self.finish_person();
+            Ending::Totals { norm, once } => {
+                if self.add_totals(&persons, norm, once)? {
+                    return Ok(());
+                }
+                for rows in persons.rows() {
+                    self.add_one_by_one(&persons, rows)?;
+                }
+                Ok(())
+            }
         }
-        if bound.is_some() {
-            self.add_unclipped(&persons)?;
+    }
+
+    /// Adds a person row by row.
+    fn add_one_by_one(
+        &mut self,
+        persons: &Persons<'_>,
+        rows: Range<usize>,
+    ) -> Result<(), OutsideGroups> {
+        for row in rows {
+            let group = persons.groups[row];
+            if group != NO_GROUP {
+                let of_row = persons.amounts.iter().map(|amounts| amounts.of(row));
+                self.add(group as usize, of_row)?;
+            }
         }
+        self.finish_person();
         Ok(())
     }
 
-    /// By how much rows with these amounts can move a vector; nothing where vectors aren't summed.
-    fn bound(&self, amounts: &[Amounts<'_>]) -> Option<Bound> {
-        let norm = match self.ending {
-            Ending::Clip { norm, .. } => norm,
-            Ending::Totals { .. } => return None,
-        };
+    /// By how much rows with these amounts can move a vector.
+    fn bound(&self, limit: u64, amounts: &[Amounts<'_>]) -> Bound {
         let mut bound = Bound {
             row: 0,
             group: 0,
             // As far as `clip` lets a single cell be.
-            limit: u128::from(norm.limit().min(super::CELL_LIMIT as u64)),
+            limit: u128::from(limit.min(super::CELL_LIMIT as u64)),
         };
         for (slot, amounts) in self.slots.iter().zip(amounts) {
             let once = u128::from(slot.once.unsigned_abs());
@@ -237,7 +265,32 @@ impl BoundedSum {
                 Effect::AddToBins => bound.row += once * slot.levels.len() as u128,
             }
         }
-        Some(bound)
+        bound
+    }
+
+    /// By how much a person's own rows can move the vector.
+    fn moved(&self, persons: &Persons<'_>, rows: Range<usize>) -> u128 {
+        let groups = &persons.groups[rows.clone()];
+        let alone = groups.iter().all(|group| groups.first() == Some(group));
+        let inside = || {
+            rows.clone()
+                .zip(groups)
+                .filter(|(_, group)| **group != NO_GROUP)
+        };
+        let count = inside().count() as u128;
+        let of_slot = |(slot, amounts): (&Slot, &Amounts<'_>)| -> u128 {
+            let once = u128::from(slot.once.unsigned_abs());
+            match slot.effect {
+                Effect::Add => inside()
+                    .filter_map(|(row, _)| amounts.of(row))
+                    .map(|amount| u128::from(amount.unsigned_abs()))
+                    .sum(),
+                Effect::Once => once * if alone { count.min(1) } else { count },
+                Effect::OnceAt => once * count,
+                Effect::AddToBins => once * count * slot.levels.len() as u128,
+            }
+        };
+        self.slots.iter().zip(&persons.amounts).map(of_slot).sum()
     }
 
     /// Adds the rows of persons whom clipping doesn't change.
@@ -260,7 +313,7 @@ impl BoundedSum {
         groups: &[u32],
         amounts: Amounts<'_>,
     ) -> Result<(), OutsideGroups> {
-        let count = self.places.len();
+        let count = self.groups;
         let most = u128::from(amounts.greatest()) * groups.len() as u128;
         if most > i64::MAX as u128 || count > groups.len() {
             return self.add_rows(index, groups, amounts);
@@ -313,10 +366,7 @@ impl BoundedSum {
                     continue;
                 }
                 let at = match effect {
-                    Effect::OnceAt => usize::try_from(amount)
-                        .ok()
-                        .filter(|at| levels.first().is_some_and(|count| at < count))
-                        .ok_or(OutsideGroups)?,
+                    Effect::OnceAt => position(levels.first(), amount)?,
                     Effect::Once | Effect::Add | Effect::AddToBins => 0,
                 };
                 let cell = group as usize * self.width + start + at;

@@ -1,0 +1,130 @@
+//! Many persons' totals at once.
+//!
+//! **Claim.** [`BoundedSum::add_totals`] adds what [`BoundedSum::add`] for each row in a group and
+//! [`BoundedSum::finish_person`] after each person would add, or nothing.
+//!
+//! **Proof.** A person's total of a measure is the L1 norm of the cells that the measure has in all groups.
+//! Where amounts are added and none is below zero, or none above, that is the magnitude of their sum; else
+//! it is the sum over groups of the magnitudes of the group's sums. Of bins each row adds one unit to a cell on
+//! each level, and nothing is ever taken off. Of counts of persons each cell that a row names has one
+//! unit. All sums are of 64 bits where the greatest amount times the rows is within 63. Everything
+//! else, and the L2 norm, is left to the two steps. ∎
+//!
+//! Tested together with [`BoundedSum::add_persons`].
+
+use super::{Amounts, BoundedSum, NO_GROUP, OutsideGroups, Persons, Range};
+use crate::{
+    analysis::{TOTAL_BINS, measure::Effect},
+    contribution::{Norm, bin_of, position},
+};
+
+impl BoundedSum {
+    /// Adds persons to the bins of their totals; false if it did nothing.
+    pub(super) fn add_totals(
+        &mut self,
+        persons: &Persons<'_>,
+        norm: Norm,
+        once: i64,
+    ) -> Result<bool, OutsideGroups> {
+        let rows = persons.groups.len() as u128;
+        let fits = |(slot, amounts): (&super::Slot, &Amounts<'_>)| {
+            let greatest = match slot.effect {
+                Effect::Add => u128::from(amounts.greatest()),
+                Effect::Once | Effect::OnceAt => u128::from(slot.once.unsigned_abs()),
+                Effect::AddToBins => {
+                    u128::from(slot.once.unsigned_abs()) * slot.levels.len() as u128
+                }
+            };
+            greatest * rows <= i64::MAX as u128
+        };
+        let all_fit = self.slots.iter().zip(&persons.amounts).all(fits);
+        if matches!(norm, Norm::L2(_)) || !all_fit {
+            return Ok(false);
+        }
+        let measures = self.slots.len();
+        for measure in 0..measures {
+            let mut counts = [0_i64; TOTAL_BINS];
+            for rows in persons.rows() {
+                let total = self.total(measure, persons, rows)?;
+                if let Some(bin) = bin_of(u128::from(total)) {
+                    counts[bin] += 1;
+                }
+            }
+            for (bin, count) in counts.into_iter().enumerate() {
+                self.totals[bin * measures + measure] += i128::from(once) * i128::from(count);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A person's total of one measure, in L1 norm.
+    fn total(
+        &mut self,
+        measure: usize,
+        persons: &Persons<'_>,
+        rows: Range<usize>,
+    ) -> Result<u64, OutsideGroups> {
+        let amounts = &persons.amounts[measure];
+        let slot = &self.slots[measure];
+        let once = slot.once.unsigned_abs();
+        let groups = &persons.groups[rows.clone()];
+        let inside = rows
+            .zip(groups)
+            .filter(|(_, group)| **group != NO_GROUP)
+            .filter_map(|(row, group)| Some((*group as usize, amounts.of(row)?)));
+        Ok(match slot.effect {
+            Effect::Add => {
+                let (mut up, mut down) = (0_i64, 0_i64);
+                for (_, amount) in inside.clone() {
+                    if amount < 0 {
+                        down += amount;
+                    } else {
+                        up += amount;
+                    }
+                }
+                if up == 0 || down == 0 {
+                    (up + down).unsigned_abs()
+                } else {
+                    self.by_group(inside)
+                }
+            }
+            Effect::AddToBins => {
+                let mut count = 0;
+                for (_, bin) in inside {
+                    position(slot.levels.first(), bin)?;
+                    count += 1;
+                }
+                count * once * slot.levels.len() as u64
+            }
+            Effect::Once | Effect::OnceAt => {
+                let mut count = 0;
+                self.stamp += 1;
+                self.stamps.resize(self.groups * self.width, 0);
+                for (group, amount) in inside {
+                    let place = match slot.effect {
+                        Effect::OnceAt => position(slot.levels.first(), amount)?,
+                        Effect::Once | Effect::Add | Effect::AddToBins => 0,
+                    };
+                    let stamp = &mut self.stamps[group * self.width + slot.start + place];
+                    count += u64::from(*stamp != self.stamp);
+                    *stamp = self.stamp;
+                }
+                count * once
+            }
+        })
+    }
+
+    /// The magnitudes of the groups' sums.
+    fn by_group(&mut self, rows: impl Iterator<Item = (usize, i64)> + Clone) -> u64 {
+        self.sums.resize(self.groups.max(self.sums.len()), 0);
+        for (group, _) in rows.clone() {
+            self.sums[group] = 0;
+        }
+        for (group, amount) in rows.clone() {
+            self.sums[group] += amount;
+        }
+        // A group that comes again is taken once.
+        rows.map(|(group, _)| std::mem::take(&mut self.sums[group]).unsigned_abs())
+            .sum()
+    }
+}
