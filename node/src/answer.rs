@@ -129,7 +129,8 @@ fn threshold(quote: &Quote, threshold: &Threshold) -> wire::Threshold {
     }
 }
 
-fn measure(measure: &Measure) -> wire::Measure {
+/// A measure's message.
+pub(crate) fn measure(measure: &Measure) -> wire::Measure {
     let factor = |factor: &Factor| wire::Factor {
         low: factor.low,
         high: factor.high,

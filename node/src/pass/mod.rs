@@ -11,6 +11,7 @@ mod filter;
 mod given_up;
 mod inline;
 mod join;
+mod kept;
 mod lookup;
 mod meet;
 mod operator;
@@ -32,7 +33,7 @@ use std::{
 
 use datafusion::{
     common::{Result as EngineResult, internal_err},
-    execution::SessionState,
+    execution::{SessionState, memory_pool::MemoryPool},
     logical_expr::Expr,
 };
 use skerry_privacy::{
@@ -43,8 +44,10 @@ use skerry_privacy::{
 };
 use tokio::task::JoinSet;
 
+pub use self::kept::Kept;
 use self::{
     given_up::{GivenUp, Waiting},
+    kept::{Keeping, KeptBatch, KeptRows, Source},
     operator::Operator,
     relation::Compiling,
     sum::{Contributions, Last},
@@ -63,6 +66,9 @@ pub struct Pass {
     rows: Operator,
     contributions: Contributions,
     partitions: usize,
+    kept: Arc<Kept>,
+    source: Source,
+    memory: Arc<dyn MemoryPool>,
 }
 
 impl Pass {
@@ -81,11 +87,11 @@ impl Pass {
             return Ok(None);
         };
         let rows = quote.rows();
-        let PartitionOf::Public(groups) = rows.partition else {
+        let PartitionOf::Public(values) = rows.partition else {
             // Keys above a threshold are sorted by the engine.
             return Ok(None);
         };
-        let groups = Groups::new(groups, rows.key_types)?;
+        let groups = Groups::new(values, rows.key_types)?;
         let keys = query
             .keys
             .iter()
@@ -114,36 +120,98 @@ impl Pass {
             Contributions::new(&operator, &input.unit, &groups, &keys, &amounts, state)?;
         Ok(contributions.map(|contributions| Self {
             rows: operator,
+            source: Source::new(query, values, contributions.columns()),
             contributions,
             partitions: prepared.manifest().partitions,
+            kept: Arc::clone(prepared.kept()),
+            memory: Arc::clone(&state.runtime_env().memory_pool),
         }))
     }
 
-    /// Goes through all partitions, several at a time.
+    /// The vector before noise.
     ///
     /// # Errors
     /// Whatever fails.
     pub async fn run(self: &Arc<Self>, quote: &Arc<Quote>) -> EngineResult<BoundedSum> {
+        if quote.asks_totals() {
+            return self.search(quote).await;
+        }
+        let rows = match self.kept.take(&self.source) {
+            Some(rows) => Arc::new(rows),
+            None => return self.read(quote, None).await.map(|(sum, _)| sum),
+        };
+        self.over_threads(quote, rows.threads.len(), move |pass, quote, thread| {
+            Ok((pass.again(quote, &rows, thread)?, ()))
+        })
+        .await
+        .map(|(sum, _)| sum)
+    }
+
+    /// A search for bounds, whose rows are kept for the answer.
+    async fn search(self: &Arc<Self>, quote: &Arc<Quote>) -> EngineResult<BoundedSum> {
+        let groups = quote.rows().groups().len();
+        let keeping = Arc::new(Keeping::new(&self.memory, groups));
+        let (sum, threads) = self.read(quote, Some(Arc::clone(&keeping))).await?;
+        // All threads have ended.
+        if let Some(rows) = Arc::into_inner(keeping).and_then(|keeping| keeping.finish(threads)) {
+            self.kept.keep(self.source.clone(), rows);
+        }
+        Ok(sum)
+    }
+
+    /// Goes through all partitions, several at a time.
+    async fn read(
+        self: &Arc<Self>,
+        quote: &Arc<Quote>,
+        keeping: Option<Arc<Keeping>>,
+    ) -> EngineResult<(BoundedSum, Vec<Vec<KeptBatch>>)> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let next = Arc::new(AtomicUsize::new(0));
+        let next = AtomicUsize::new(0);
         let waiting = Waiting(GivenUp::default());
+        let given_up = waiting.0.clone();
+        self.over_threads(
+            quote,
+            threads.min(self.partitions),
+            move |pass, quote, _| {
+                let mut kept = vec![];
+                let keep = keeping.as_deref().map(|keeping| (keeping, &mut kept));
+                let sum = pass.partitions(quote, &next, &given_up, keep)?;
+                Ok((sum, kept))
+            },
+        )
+        .await
+    }
+
+    /// The sum of what threads find, and what else they have.
+    async fn over_threads<T: Send + 'static>(
+        self: &Arc<Self>,
+        quote: &Arc<Quote>,
+        threads: usize,
+        work: impl Fn(&Self, &Quote, usize) -> EngineResult<(BoundedSum, T)> + Send + Sync + 'static,
+    ) -> EngineResult<(BoundedSum, Vec<T>)> {
+        let work = Arc::new(work);
         let mut workers = JoinSet::new();
-        for _ in 0..threads.min(self.partitions) {
-            let (pass, quote) = (Arc::clone(self), Arc::clone(quote));
-            let (next, given_up) = (Arc::clone(&next), waiting.0.clone());
+        for thread in 0..threads {
+            let (pass, quote, work) = (Arc::clone(self), Arc::clone(quote), Arc::clone(&work));
             workers.spawn_blocking(move || {
                 // Expressions are nested, and so are the functions that carry them out.
-                stacker::grow(STACK_BYTES, || pass.partitions(&quote, &next, &given_up))
+                stacker::grow(STACK_BYTES, || work(&pass, &quote, thread))
             });
         }
+        drop(work);
         let mut total = BoundedSum::new(quote);
+        let mut others = vec![];
         while let Some(finished) = workers.join_next().await {
             match finished {
-                Ok(sum) => total.merge(sum?),
+                Ok(found) => {
+                    let (sum, other) = found?;
+                    total.merge(sum);
+                    others.push(other);
+                }
                 Err(_) => return internal_err!("a partition panicked"),
             }
         }
-        Ok(total)
+        Ok((total, others))
     }
 
     /// Takes the next partition until there is none.
@@ -152,6 +220,7 @@ impl Pass {
         quote: &Quote,
         next: &AtomicUsize,
         given_up: &GivenUp,
+        mut keep: Option<(&Keeping, &mut Vec<KeptBatch>)>,
     ) -> EngineResult<BoundedSum> {
         let mut batches = self.rows.batches(given_up);
         let mut contributions = self.contributions.clone();
@@ -164,10 +233,21 @@ impl Pass {
             let mut person = Last::default();
             batches.start(partition)?;
             while let Some(batch) = batches.next()? {
-                contributions.add(&batch, &mut sum, &mut person)?;
+                let keep = keep.as_mut().map(|(keeping, kept)| (*keeping, &mut **kept));
+                contributions.add(&batch, &mut sum, &mut person, keep)?;
             }
             // All rows of a person are in one partition.
             sum.finish_person();
         }
+    }
+
+    /// What a thread found before, once more.
+    fn again(&self, quote: &Quote, rows: &KeptRows, thread: usize) -> EngineResult<BoundedSum> {
+        let mut contributions = self.contributions.clone();
+        let mut sum = BoundedSum::new(quote);
+        for batch in rows.threads.get(thread).into_iter().flatten() {
+            contributions.add_kept(batch, &mut sum)?;
+        }
+        Ok(sum)
     }
 }

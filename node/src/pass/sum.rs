@@ -3,10 +3,12 @@
 //! Promise: rows of a person are handed over together, whole persons at a time where it can be; a
 //! row whose unit falls stops the execution.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use datafusion::{
     arrow::{
         array::{Array, AsArray, Int64Array, RecordBatch},
-        datatypes::{DataType as ArrowType, Int64Type},
+        datatypes::{DataType as ArrowType, Int64Type, Schema, SchemaRef},
     },
     common::{Result as EngineResult, ScalarValue, internal_err},
     execution::SessionState,
@@ -14,7 +16,13 @@ use datafusion::{
 };
 use skerry_privacy::contribution::{Amounts, BoundedSum, NO_GROUP as NONE};
 
-use super::{evaluate::Evaluator, operator::Operator, units::Units};
+use super::{
+    evaluate::Evaluator,
+    kept::{Keeping, KeptBatch},
+    operator::{Operator, batch_of},
+    rows::names,
+    units::Units,
+};
 use crate::plan::rebuild::row::Groups;
 
 /// Combinations of keys' codes for which a table is made, at most.
@@ -27,6 +35,9 @@ pub struct Contributions {
     keys: Vec<Evaluator>,
     position: Position,
     amounts: Vec<Evaluator>,
+    /// What amounts are made of, by place.
+    made_of: Vec<usize>,
+    columns: SchemaRef,
     codes: Vec<u32>,
     groups: Vec<u32>,
     ends: Vec<usize>,
@@ -57,12 +68,18 @@ impl Contributions {
         amounts: &[Expr],
         state: &SessionState,
     ) -> EngineResult<Option<Self>> {
-        let evaluators = |expressions: &[Expr], data_type: &ArrowType| {
+        let evaluators = |expressions: &[Expr], schema: &Schema, data_type: &ArrowType| {
             expressions
                 .iter()
-                .map(|value| Evaluator::new(value, rows.schema(), state)?.of_type(data_type))
+                .map(|value| Evaluator::new(value, schema, state)?.of_type(data_type))
                 .collect::<EngineResult<Vec<_>>>()
         };
+        let used: BTreeSet<&str> = amounts.iter().flat_map(names).collect();
+        let made_of = used
+            .into_iter()
+            .map(|name| rows.position(name))
+            .collect::<EngineResult<Vec<_>>>()?;
+        let columns = Arc::new(rows.schema().project(&made_of)?);
         let position = if keys.is_empty() {
             Position::Alone
         } else {
@@ -81,16 +98,24 @@ impl Contributions {
         };
         Ok(Some(Self {
             unit: rows.position(unit)?,
-            keys: evaluators(keys, &ArrowType::UInt32)?,
+            keys: evaluators(keys, rows.schema(), &ArrowType::UInt32)?,
             position,
-            amounts: evaluators(amounts, &ArrowType::Int64)?,
+            amounts: evaluators(amounts, &columns, &ArrowType::Int64)?,
+            made_of,
+            columns,
             codes: vec![],
             groups: vec![],
             ends: vec![],
         }))
     }
 
-    /// Adds rows that go on where those before ended.
+    /// The columns that amounts are made of.
+    #[must_use]
+    pub fn columns(&self) -> &SchemaRef {
+        &self.columns
+    }
+
+    /// Adds rows that go on where those before ended; what is found out of them may be kept.
     ///
     /// # Errors
     /// If they don't, or the engine fails.
@@ -99,11 +124,43 @@ impl Contributions {
         batch: &RecordBatch,
         sum: &mut BoundedSum,
         person: &mut Last,
+        keep: Option<(&Keeping, &mut Vec<KeptBatch>)>,
     ) -> EngineResult<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         self.find_groups(batch)?;
+        let units = Units::of(batch.column(self.unit))?;
+        if !units.rise() || !person.goes_on(units) {
+            return internal_err!("the rows are not sorted by the unit");
+        }
+        units.ends(&mut self.ends);
+        let goes_on = person.is(units, 0);
+        person.set(units, units.len() - 1);
+        let columns = self.made_of.iter().map(|at| Arc::clone(batch.column(*at)));
+        let columns = batch_of(&self.columns, columns.collect(), batch.num_rows())?;
+        if let Some((keeping, kept)) = keep {
+            keeping.add(kept, &self.groups, &self.ends, goes_on, &columns);
+        }
+        self.add_found(&columns, goes_on, sum)
+    }
+
+    /// Adds rows of which everything was found out before.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn add_kept(&mut self, batch: &KeptBatch, sum: &mut BoundedSum) -> EngineResult<()> {
+        batch.write(&mut self.groups, &mut self.ends);
+        self.add_found(&batch.columns, batch.goes_on, sum)
+    }
+
+    /// Adds rows of these groups and persons. The first person goes on from the rows before, or not.
+    fn add_found(
+        &mut self,
+        batch: &RecordBatch,
+        goes_on: bool,
+        sum: &mut BoundedSum,
+    ) -> EngineResult<()> {
         let values = self
             .amounts
             .iter_mut()
@@ -132,36 +189,27 @@ impl Contributions {
                 },
             })
             .collect();
-        let units = Units::of(batch.column(self.unit))?;
-        if !units.rise() || !person.goes_on(units) {
-            return internal_err!("the rows are not sorted by the unit");
-        }
-        units.ends(&mut self.ends);
-        // The first person may have begun before, and the last may go on: these are added row by
-        // row, and those between as a whole.
-        let Some(last) = self.ends.len().checked_sub(2) else {
-            // One person alone.
-            if !person.is(units, 0) {
-                sum.finish_person();
-            }
-            person.set(units, 0);
-            return add_rows(sum, 0..units.len(), &self.groups, &amounts);
-        };
-        let first_end = self.ends[0];
-        if !person.is(units, 0) {
+        if !goes_on {
             sum.finish_person();
         }
+        let rows = batch.num_rows();
+        // The first person may have begun before, and the last may go on: these are added row by
+        // row, and those between as a whole.
+        let (Some(last), Some(first_end)) = (self.ends.len().checked_sub(2), self.ends.first())
+        else {
+            // One person alone.
+            return add_rows(sum, 0..rows, &self.groups, &amounts);
+        };
+        let first_end = *first_end;
         add_rows(sum, 0..first_end, &self.groups, &amounts)?;
         sum.finish_person();
-        let last_start = self.ends[last];
         if sum
             .add_persons(first_end, &self.ends[1..=last], &self.groups, &amounts)
             .is_err()
         {
             return internal_err!("a row is outside the groups");
         }
-        person.set(units, last_start);
-        add_rows(sum, last_start..units.len(), &self.groups, &amounts)
+        add_rows(sum, self.ends[last]..rows, &self.groups, &amounts)
     }
 
     /// Each row's group over `groups`.

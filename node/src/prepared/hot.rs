@@ -60,7 +60,7 @@ impl Hot {
     /// Holds what was read, if there is room, or room can be made where columns are that were asked
     /// for less.
     pub fn hold(&self, column: HotColumn, partition: usize, batches: Vec<ArrayRef>) {
-        let bytes: usize = batches.iter().map(size).sum();
+        let bytes: usize = batches.iter().map(bytes_of).sum();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.parts.contains_key(&(column, partition)) {
             return;
@@ -105,8 +105,8 @@ impl Hot {
     }
 }
 
-/// Words are shared by all batches, and by whoever doesn't hold them.
-fn size(array: &ArrayRef) -> usize {
+/// The bytes of an array. Words are shared by all batches, and by whoever doesn't hold them.
+pub fn bytes_of(array: &ArrayRef) -> usize {
     match array.as_any_dictionary_opt() {
         Some(codes) => codes.keys().get_buffer_memory_size(),
         None => array.get_buffer_memory_size(),

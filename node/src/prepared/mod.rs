@@ -20,12 +20,13 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use datafusion::{catalog::TableProvider, error::DataFusionError};
 
 pub use files::{BATCH_ROWS, ROW_GROUP_ROWS, TableFiles, Texts};
-pub use hot::Hot;
+pub use hot::{Hot, bytes_of};
 pub use partition::{Order, Partitions};
 pub use prune::Pruning;
 pub use rows::PartitionRows;
 pub use table::{PreparedScan, PreparedTable};
 
+use crate::pass::Kept;
 use manifest::{Manifest, ManifestError};
 
 /// Why prepared tables can't be used. Read by the owner alone.
@@ -49,6 +50,7 @@ pub enum PreparedError {
 pub struct Prepared {
     manifest: Manifest,
     tables: HashMap<String, Arc<TableFiles>>,
+    kept: Arc<Kept>,
 }
 
 impl Prepared {
@@ -71,7 +73,11 @@ impl Prepared {
                 })?;
             tables.insert(name.clone(), Arc::new(files));
         }
-        Ok(Self { manifest, tables })
+        Ok(Self {
+            manifest,
+            tables,
+            kept: Arc::default(),
+        })
     }
 
     /// What the folder says of itself.
@@ -84,6 +90,12 @@ impl Prepared {
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Arc<TableFiles>> {
         self.tables.get(name)
+    }
+
+    /// What is kept of searches for bounds over these tables.
+    #[must_use]
+    pub fn kept(&self) -> &Arc<Kept> {
+        &self.kept
     }
 
     /// A table for the engine.

@@ -462,6 +462,80 @@ async fn prepared_tables_give_the_same_vector() {
     );
 }
 
+/// The measures' own bounds, with totals that clip some persons.
+fn clipping_frame(quote: &Quote, numbers: &mut Numbers) -> Vec<wire::MeasureFrame> {
+    let mut of_measure = |measure: wire::Measure| {
+        let of_rows = 1.0 + numbers.below(8) as f64;
+        let range = |factor: &wire::Factor| wire::Interval {
+            low: factor.low,
+            high: factor.high,
+            centre: factor.centre,
+        };
+        let most: f64 = measure
+            .factors
+            .iter()
+            .map(|factor| factor.high.abs().max(1.0))
+            .product();
+        wire::MeasureFrame {
+            rows: measure.rows,
+            ranges: measure.factors.iter().map(range).collect(),
+            values: measure.values,
+            total: of_rows * most / 4.0,
+        }
+    };
+    let measures = quote.measures.iter().map(answer::measure);
+    measures.map(&mut of_measure).collect()
+}
+
+/// An answer right after a search for its bounds is made of the rows that the search found.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_kept_rows_is_the_same() {
+    let (mut searched, mut numbers) = (0, Numbers(1));
+    let mut runner = TestRunner::new(Config::default());
+    let cases = (
+        any::<u64>(),
+        any::<bool>(),
+        proptest::sample::select(&[1_usize, 2, 8][..]),
+        proptest::collection::vec((any_question(), any::<bool>()), 40),
+    );
+    for _ in 0..Config::default().cases.div_ceil(40).max(6) {
+        let case = cases.new_tree(&mut runner).unwrap().current();
+        let (seed, texts, partitions, questions) = case;
+        let twins = twins(seed, texts, partitions).await;
+        let kept = twins.prepared.catalogue.prepared().unwrap().kept();
+        for (sql, gaussian) in questions {
+            let Some(mut question) = try_question(&twins.plain, &sql) else {
+                continue;
+            };
+            if gaussian {
+                question.delta_atto = 1_000_000_000_000;
+            }
+            let admitted = Admitted::admit(&twins.plain, &question);
+            let Some(quoted) = admitted.ok().and_then(|it| it.quote(&twins.plain).ok()) else {
+                continue;
+            };
+            let search = wire::Question {
+                purpose: wire::Purpose::Totals.into(),
+                ..question.clone()
+            };
+            let Some(totals) = cells(&twins.prepared, &search, Way::Pass).await else {
+                continue;
+            };
+            let plain = cells(&twins.plain, &search, Way::Any).await.unwrap();
+            assert_eq!(totals, plain, "totals, seed {seed}, texts {texts}: {sql}");
+            assert_eq!(kept.count(), 1, "{sql}");
+            question.frame = clipping_frame(&quoted.quote, &mut numbers);
+            question.count_clipped = true;
+            let prepared = cells(&twins.prepared, &question, Way::Pass).await.unwrap();
+            assert_eq!(kept.count(), 0, "{sql}");
+            let plain = cells(&twins.plain, &question, Way::Any).await.unwrap();
+            assert_eq!(prepared, plain, "seed {seed}, texts {texts}: {sql}");
+            searched += 1;
+        }
+    }
+    assert!(searched > 60, "{searched}");
+}
+
 /// Statistics leave NaN out, which is greater than all numbers: a file in which all others are small
 /// must not be passed over for it, nor NaN be taken for the one value that all others have.
 #[tokio::test(flavor = "multi_thread")]
