@@ -166,26 +166,28 @@ impl RunningJoin {
         }
     }
 
-    /// Columns of pairs: of a row on the left, and of one on the right or of NULLs.
+    /// Columns of pairs: of a row on the left, and of one on the right or of NULLs. No rows on the left
+    /// are all of them, in their order.
     fn columns(
         &self,
         met: &Meetings,
-        left: &UInt32Array,
+        left: Option<&UInt32Array>,
         right: &UInt32Array,
     ) -> EngineResult<Vec<ArrayRef>> {
         let mut columns = vec![];
-        let all = left.len() == met.left.num_rows()
-            && left
-                .values()
-                .iter()
-                .enumerate()
-                .fold(true, |all, (row, index)| all & (row as u32 == *index));
+        let left = left.filter(|left| {
+            left.len() != met.left.num_rows()
+                || left
+                    .values()
+                    .iter()
+                    .enumerate()
+                    .fold(false, |other, (row, index)| other | (row as u32 != *index))
+        });
         for place in &self.pairs.0 {
             let column = met.left.column(*place);
-            columns.push(if all {
-                Arc::clone(column)
-            } else {
-                compute::take(column, left, None)?
+            columns.push(match left {
+                Some(left) => compute::take(column, left, None)?,
+                None => Arc::clone(column),
             });
         }
         for (place, field) in self
@@ -213,7 +215,7 @@ impl RunningJoin {
         };
         let left = UInt32Array::from(left.to_vec());
         let right = UInt32Array::from(right.to_vec());
-        let columns = self.columns(met, &left, &right)?;
+        let columns = self.columns(met, Some(&left), &right)?;
         let pairs = batch_of(&self.pair_schema, columns, left.len())?;
         let holds = condition.truths(&pairs);
         self.condition = Some(condition);
@@ -222,6 +224,12 @@ impl RunningJoin {
 
     /// The next pairs of an inner or left join.
     fn next_pairs(&mut self, met: &mut Meetings) -> EngineResult<Option<RecordBatch>> {
+        if self.condition.is_none()
+            && let Some((left, right)) = met.take_single_pairs()
+        {
+            let left = left.map(UInt32Array::from);
+            return self.pairs(met, left.as_ref(), &UInt32Array::from(right));
+        }
         let (mut left, mut right): (Vec<u32>, Vec<u32>) = (vec![], vec![]);
         let mut alone: Vec<u32> = vec![];
         met.take_pairs(|row, others| {
@@ -253,10 +261,23 @@ impl RunningJoin {
                 (UInt32Array::from(left), UInt32Array::from(right))
             }
         };
-        let pairs = left.len();
-        let columns = self.columns(met, &left, &right)?;
+        self.pairs(met, Some(&left), &right)
+    }
+
+    /// The wanted columns of pairs.
+    fn pairs(
+        &self,
+        met: &Meetings,
+        left: Option<&UInt32Array>,
+        right: &UInt32Array,
+    ) -> EngineResult<Option<RecordBatch>> {
+        let columns = self.columns(met, left, right)?;
         let columns = self.keep.iter().map(|place| Arc::clone(&columns[*place]));
-        Ok(Some(batch_of(&self.schema, columns.collect(), pairs)?))
+        Ok(Some(batch_of(
+            &self.schema,
+            columns.collect(),
+            right.len(),
+        )?))
     }
 
     /// The left side's rows of a semi or anti join.

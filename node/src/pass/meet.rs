@@ -227,6 +227,31 @@ pub struct Meetings {
 }
 
 impl Meetings {
+    /// The rows of all pairs, on the left and on the right, where each row on the left meets one at most and
+    /// nobody is unmatched; nothing where it isn't so, or pairs were taken before. All rows on the left, in
+    /// their order, are said by nothing.
+    #[must_use]
+    pub fn take_single_pairs(&mut self) -> Option<(Option<Vec<u32>>, Vec<u32>)> {
+        let single = |meeting: &Meeting| meeting.right.len() == 1;
+        if self.next != (0, 0) || self.meetings.is_empty() || !self.meetings.iter().all(single) {
+            return None;
+        }
+        self.next = (self.meetings.len(), 0);
+        let mut right = Vec::with_capacity(self.left.num_rows());
+        for meeting in &self.meetings {
+            right.resize(right.len() + meeting.left.len(), meeting.right.start as u32);
+        }
+        // Meetings are apart from each other, so as many rows as there are is all of them.
+        if right.len() == self.left.num_rows() {
+            return Some((None, right));
+        }
+        let rows = self
+            .meetings
+            .iter()
+            .flat_map(|meeting| meeting.left.clone());
+        Some((Some(rows.map(|row| row as u32).collect()), right))
+    }
+
     /// Gives the next rows on the left with those that they meet, until the taker has enough. A
     /// row's pairs are never taken apart.
     pub fn take_pairs(&mut self, mut take: impl FnMut(usize, Range<usize>) -> bool) {

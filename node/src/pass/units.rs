@@ -82,57 +82,9 @@ impl<'a> Units<'a> {
     /// The first row from `from` on whose unit isn't less than the other's; `len` if none.
     #[must_use]
     pub fn not_before(self, from: usize, other: Self, other_row: usize) -> usize {
-        self.first(from, |row| {
+        first(from, self.len(), |row| {
             self.compare(row, other, other_row) != Ordering::Less
         })
-    }
-
-    /// The first row from `from` on of another person than `from`'s.
-    #[must_use]
-    pub fn end_of_person(self, from: usize) -> usize {
-        match self {
-            Self::Integers(units) => {
-                let person = units[from];
-                // Persons have few rows: a search would take longer.
-                let mut row = from + 1;
-                while row < units.len() && units[row] == person {
-                    row += 1;
-                }
-                row
-            }
-            Self::Texts(units) => {
-                let person = units.value(from);
-                let mut row = from + 1;
-                while row < units.len() && units.value(row) == person {
-                    row += 1;
-                }
-                row
-            }
-        }
-    }
-
-    /// The first row from `from` on for which a condition holds that goes on holding: by steps
-    /// that double, then by halves.
-    fn first(self, from: usize, holds: impl Fn(usize) -> bool) -> usize {
-        let length = self.len();
-        let mut step = 1;
-        let mut low = from;
-        let mut high = from;
-        while high < length && !holds(high) {
-            low = high + 1;
-            high += step;
-            step *= 2;
-        }
-        let mut high = high.min(length);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if holds(middle) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        low
     }
 
     /// Writes the end of each person's rows over `ends`, the last one's too.
@@ -169,9 +121,62 @@ pub struct Meeting {
     pub right: Range<usize>,
 }
 
-/// Who meets whom, in the left side's order; the unmatched only if they are asked for.
+/// The first row from `from` on, before `end`, for which a condition holds that goes on holding; `end` if
+/// there is none. By steps that double, then by halves.
+fn first(from: usize, end: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let mut step = 1;
+    let mut low = from;
+    let mut high = from;
+    while high < end && !holds(high) {
+        low = high + 1;
+        high += step;
+        step *= 2;
+    }
+    let mut high = high.min(end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
+}
+
+/// Who meets whom, in the left side's order; the unmatched only if they are asked for. Units of two
+/// types are nobody's.
 #[must_use]
 pub fn meetings(left: Units<'_>, right: Units<'_>, unmatched: bool) -> Vec<Meeting> {
+    match (left, right) {
+        (Units::Integers(left), Units::Integers(right)) => meet(
+            (left.len(), |row| left[row]),
+            (right.len(), |row| right[row]),
+            unmatched,
+        ),
+        (Units::Texts(left), Units::Texts(right)) => meet(
+            (left.len(), |row| left.value(row)),
+            (right.len(), |row| right.value(row)),
+            unmatched,
+        ),
+        (Units::Integers(_), Units::Texts(_)) | (Units::Texts(_), Units::Integers(_)) => {
+            let all = Meeting {
+                left: 0..left.len(),
+                right: 0..0,
+            };
+            Some(all)
+                .filter(|all| unmatched && !all.left.is_empty())
+                .into_iter()
+                .collect()
+        }
+    }
+}
+
+fn meet<U: Ord>(
+    (left_rows, left): (usize, impl Fn(usize) -> U),
+    (right_rows, right): (usize, impl Fn(usize) -> U),
+    unmatched: bool,
+) -> Vec<Meeting> {
     let mut meetings = vec![];
     let (mut l, mut r) = (0, 0);
     let alone = |rows: Range<usize>, meetings: &mut Vec<Meeting>| {
@@ -182,16 +187,24 @@ pub fn meetings(left: Units<'_>, right: Units<'_>, unmatched: bool) -> Vec<Meeti
             });
         }
     };
-    while l < left.len() && r < right.len() {
-        match left.compare(l, right, r) {
+    while l < left_rows && r < right_rows {
+        let (one, other) = (left(l), right(r));
+        match one.cmp(&other) {
             Ordering::Less => {
-                let next = left.not_before(l, right, r);
+                let next = first(l, left_rows, |row| left(row) >= other);
                 alone(l..next, &mut meetings);
                 l = next;
             }
-            Ordering::Greater => r = right.not_before(r, left, l),
+            Ordering::Greater => r = first(r, right_rows, |row| right(row) >= one),
             Ordering::Equal => {
-                let (left_end, right_end) = (left.end_of_person(l), right.end_of_person(r));
+                // Persons have few rows: a search would take longer.
+                let (mut left_end, mut right_end) = (l + 1, r + 1);
+                while left_end < left_rows && left(left_end) == one {
+                    left_end += 1;
+                }
+                while right_end < right_rows && right(right_end) == other {
+                    right_end += 1;
+                }
                 meetings.push(Meeting {
                     left: l..left_end,
                     right: r..right_end,
@@ -200,7 +213,7 @@ pub fn meetings(left: Units<'_>, right: Units<'_>, unmatched: bool) -> Vec<Meeti
             }
         }
     }
-    alone(l..left.len(), &mut meetings);
+    alone(l..left_rows, &mut meetings);
     meetings
 }
 
