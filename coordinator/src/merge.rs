@@ -287,6 +287,12 @@ impl Merged {
         sum
     }
 
+    /// How many noises are in it.
+    pub fn noises(&self) -> usize {
+        let of_part = |part: &Part| part.groups * part.noise.len();
+        self.parts.iter().map(of_part).sum()
+    }
+
     /// Streams of draws. They start from the released bytes: the same release gives the same
     /// draws, so that one that is used twice varies together, and a retry gets the same intervals.
     pub fn draws(&self) -> Draws<'_> {

@@ -36,6 +36,8 @@ const FEWEST_DRAWS: usize = 400;
 /// Rows of all leaves and draws that are computed with in one go, and altogether.
 const ROWS_AT_ONCE: usize = 500_000;
 const ROWS: usize = 4_000_000;
+/// Noises that are drawn altogether: a median has hundreds of cells in each region.
+const NOISES: usize = 4_000_000;
 
 /// One column of the answer.
 #[derive(Debug)]
@@ -360,7 +362,9 @@ struct Draws {
 impl Draws {
     fn within(most: usize, merged: &[Merged]) -> Self {
         let groups = merged.iter().map(|m| m.keys.len()).sum::<usize>().max(1);
-        let draws = (ROWS / groups).clamp(FEWEST_DRAWS, MOST_DRAWS).min(most);
+        let noises = merged.iter().map(Merged::noises).sum::<usize>().max(1);
+        let draws = (ROWS / groups).min(NOISES / noises);
+        let draws = draws.clamp(FEWEST_DRAWS, MOST_DRAWS).min(most);
         Self {
             draws,
             at_once: (ROWS_AT_ONCE / groups).clamp(1, draws),
