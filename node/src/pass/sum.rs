@@ -51,7 +51,8 @@ enum Position {
     /// By the combination; [`NONE`] for none.
     Table {
         radices: Vec<u32>,
-        positions: Vec<u32>,
+        /// Nothing where a combination is its group's position.
+        positions: Option<Vec<u32>>,
     },
 }
 
@@ -91,9 +92,13 @@ impl Contributions {
                 return Ok(None);
             };
             let position = |combined: usize| groups.position(combined as u64).unwrap_or(NONE);
+            let positions: Vec<u32> = (0..combinations).map(position).collect();
+            let same = (0..)
+                .zip(&positions)
+                .all(|(own, position)| own == *position);
             Position::Table {
                 radices: radices.into_iter().map(|radix| radix as u32).collect(),
-                positions: (0..combinations).map(position).collect(),
+                positions: (!same).then_some(positions),
             }
         };
         Ok(Some(Self {
@@ -235,8 +240,10 @@ impl Contributions {
                 };
             }
         }
-        for group in &mut self.groups {
-            *group = positions.get(*group as usize).copied().unwrap_or(NONE);
+        if let Some(positions) = positions {
+            for group in &mut self.groups {
+                *group = positions.get(*group as usize).copied().unwrap_or(NONE);
+            }
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ pub struct Factor {
 impl Factor {
     /// The clipped and centred value.
     #[must_use]
+    #[inline]
     pub fn value(&self, value: f64) -> Option<f64> {
         (!value.is_nan()).then(|| value.clamp(self.low, self.high) - self.centre)
     }
@@ -131,6 +132,7 @@ impl Grid {
     /// A value in units, toward zero. Finite values within the measure's range give at most
     /// [`Measure::most_units`].
     #[must_use]
+    #[inline]
     pub fn units(self, value: f64) -> i64 {
         let exact = match self {
             Self::Multiply(units) => value * units as f64,

@@ -119,6 +119,8 @@ struct Persons<'a> {
     ends: Vec<usize>,
     /// Of each row; [`NO_GROUP`] for none.
     groups: Vec<u32>,
+    /// Whether each row is in a group.
+    all_inside: bool,
     /// Of each measure.
     amounts: Vec<Amounts<'a>>,
 }
@@ -140,6 +142,9 @@ impl<'a> Persons<'a> {
         if !groups.iter().fold(true, |all, group| all & inside(group)) {
             return None;
         }
+        let all_inside = groups
+            .iter()
+            .fold(true, |all, group| all & (*group != NO_GROUP));
         let mut before = start;
         let mut own = Vec::with_capacity(ends.len());
         for end in ends {
@@ -153,6 +158,7 @@ impl<'a> Persons<'a> {
         Some(Self {
             ends: own,
             groups,
+            all_inside,
             amounts: amounts.collect::<Option<_>>()?,
         })
     }
@@ -164,24 +170,29 @@ impl<'a> Persons<'a> {
     }
 }
 
-/// What one row, and one group, can move a person's vector by; and by how much it may be moved.
+/// What one row, and one group, can move a person's vector by; and by how much it may be moved. What
+/// doesn't fit in 64 bits is as good as the greatest number, which is above any limit.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
-    row: u128,
-    group: u128,
-    limit: u128,
+    row: u64,
+    group: u64,
+    limit: u64,
 }
 
 impl Bound {
     /// Whether a person with these rows is within the limit, if each row moves as much as any.
     fn keeps(self, groups: &[u32]) -> bool {
-        let rows = groups.len() as u128;
-        let alone = groups.iter().all(|group| groups.first() == Some(group));
-        let moved = rows
-            .saturating_mul(self.row)
-            .saturating_add(if alone { 1 } else { rows }.saturating_mul(self.group));
-        moved <= self.limit
+        let rows = groups.len() as u64;
+        let by_rows = rows.saturating_mul(self.row);
+        if by_rows.saturating_add(rows.saturating_mul(self.group)) <= self.limit {
+            return true;
+        }
+        by_rows.saturating_add(self.group) <= self.limit && in_one_group(groups)
     }
+}
+
+fn in_one_group(groups: &[u32]) -> bool {
+    groups.iter().all(|group| groups.first() == Some(group))
 }
 
 impl BoundedSum {
@@ -254,43 +265,52 @@ impl BoundedSum {
             row: 0,
             group: 0,
             // As far as `clip` lets a single cell be.
-            limit: u128::from(limit.min(super::CELL_LIMIT as u64)),
+            limit: limit.min(super::CELL_LIMIT as u64),
         };
         for (slot, amounts) in self.slots.iter().zip(amounts) {
-            let once = u128::from(slot.once.unsigned_abs());
-            match slot.effect {
-                Effect::Add => bound.row += u128::from(amounts.greatest()),
-                Effect::Once => bound.group += once,
-                Effect::OnceAt => bound.row += once,
-                Effect::AddToBins => bound.row += once * slot.levels.len() as u128,
-            }
+            let once = slot.once.unsigned_abs();
+            let of = match slot.effect {
+                Effect::Once => &mut bound.group,
+                Effect::Add | Effect::OnceAt | Effect::AddToBins => &mut bound.row,
+            };
+            *of = of.saturating_add(match slot.effect {
+                Effect::Add => amounts.greatest(),
+                Effect::Once | Effect::OnceAt => once,
+                Effect::AddToBins => once.saturating_mul(slot.levels.len() as u64),
+            });
         }
         bound
     }
 
     /// By how much a person's own rows can move the vector.
-    fn moved(&self, persons: &Persons<'_>, rows: Range<usize>) -> u128 {
+    fn moved(&self, persons: &Persons<'_>, rows: Range<usize>) -> u64 {
         let groups = &persons.groups[rows.clone()];
-        let alone = groups.iter().all(|group| groups.first() == Some(group));
-        let inside = || {
-            rows.clone()
-                .zip(groups)
-                .filter(|(_, group)| **group != NO_GROUP)
+        let count = groups.iter().filter(|group| **group != NO_GROUP).count() as u64;
+        let of_groups = if in_one_group(groups) {
+            count.min(1)
+        } else {
+            count
         };
-        let count = inside().count() as u128;
-        let of_slot = |(slot, amounts): (&Slot, &Amounts<'_>)| -> u128 {
-            let once = u128::from(slot.once.unsigned_abs());
+        let of_slot = |(slot, amounts): (&Slot, &Amounts<'_>)| -> u64 {
+            let once = slot.once.unsigned_abs();
             match slot.effect {
-                Effect::Add => inside()
-                    .filter_map(|(row, _)| amounts.of(row))
-                    .map(|amount| u128::from(amount.unsigned_abs()))
-                    .sum(),
-                Effect::Once => once * if alone { count.min(1) } else { count },
-                Effect::OnceAt => once * count,
-                Effect::AddToBins => once * count * slot.levels.len() as u128,
+                Effect::Add => match amounts {
+                    Amounts::Nothing => 0,
+                    Amounts::Same(amount) => count.saturating_mul(amount.unsigned_abs()),
+                    // What stands where none is known counts too, and rows in no group.
+                    Amounts::Rows { amounts, .. } => amounts[rows.clone()]
+                        .iter()
+                        .fold(0, |sum, amount| sum.saturating_add(amount.unsigned_abs())),
+                },
+                Effect::Once => of_groups.saturating_mul(once),
+                Effect::OnceAt => count.saturating_mul(once),
+                Effect::AddToBins => count
+                    .saturating_mul(once)
+                    .saturating_mul(slot.levels.len() as u64),
             }
         };
-        self.slots.iter().zip(&persons.amounts).map(of_slot).sum()
+        let all = self.slots.iter().zip(&persons.amounts).map(of_slot);
+        all.fold(0, u64::saturating_add)
     }
 
     /// Adds the rows of persons whom clipping doesn't change.

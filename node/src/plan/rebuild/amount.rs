@@ -9,7 +9,8 @@ use std::{
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, AsArray, Float64Array, Int64Array},
+        array::{Array as _, ArrayRef, AsArray, Float64Array, Int64Array},
+        buffer::{BooleanBuffer, NullBuffer},
         compute,
         datatypes::{DataType as ArrowType, Float64Type},
     },
@@ -21,7 +22,7 @@ use datafusion::{
 };
 use skerry_privacy::analysis::{
     bins,
-    measure::{Counted, Measure},
+    measure::{Counted, Factor, Grid, Measure},
 };
 use skerry_proto::DataType;
 
@@ -110,10 +111,7 @@ impl Amount {
                     .map(|known| (known == Some(true)).then_some(once))
                     .collect()
             }
-            Counted::Sum(factor) => numbers(0)?
-                .iter()
-                .map(|x| Some(self.measure.grid.units(factor.value(x?)?)))
-                .collect(),
+            Counted::Sum(factor) => summed(numbers(0)?, factor, self.measure.grid),
             Counted::Product(first, second) => numbers(0)?
                 .iter()
                 .zip(numbers(1)?)
@@ -138,6 +136,22 @@ impl Amount {
             }
         })
     }
+}
+
+/// Of each number that is one. In two loops without branches, which are faster than one with them.
+fn summed(numbers: &Float64Array, factor: &Factor, grid: Grid) -> Int64Array {
+    let all = numbers.values();
+    let amounts = all
+        .iter()
+        .map(|x| factor.value(*x).map_or(0, |value| grid.units(value)))
+        .collect::<Vec<i64>>();
+    let known = if all.iter().fold(false, |some, x| some | x.is_nan()) {
+        let numbers_alone = BooleanBuffer::collect_bool(all.len(), |row| !all[row].is_nan());
+        NullBuffer::union(numbers.nulls(), Some(&NullBuffer::new(numbers_alone)))
+    } else {
+        numbers.nulls().cloned()
+    };
+    Int64Array::new(amounts.into(), known)
 }
 
 // The name has the position, and one plan has one measure at each.
@@ -179,7 +193,7 @@ impl ScalarUDFImpl for Amount {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use skerry_privacy::{analysis::measure::Factor, question::Expression};
+    use skerry_privacy::question::Expression;
     use skerry_proto::Value;
 
     use super::*;

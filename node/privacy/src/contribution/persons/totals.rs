@@ -4,8 +4,8 @@
 //! [`BoundedSum::finish_person`] after each person would add, or nothing.
 //!
 //! **Proof.** A person's total of a measure is the L1 norm of the cells that the measure has in all groups.
-//! Where amounts are added and none is below zero, or none above, that is the magnitude of their sum; else
-//! it is the sum over groups of the magnitudes of the group's sums. Of bins each row adds one unit to a cell on
+//! Where amounts are added that is the sum over groups of the magnitudes of the group's sums; it is between
+//! the magnitude of the amounts' sum and the sum of their magnitudes, so it is both where these are equal. Of bins each row adds one unit to a cell on
 //! each level, and nothing is ever taken off. Of counts of persons each cell that a row names has one
 //! unit. All sums are of 64 bits where the greatest amount times the rows is within 63. Everything
 //! else, and the L2 norm, is left to the two steps. ∎
@@ -15,7 +15,7 @@
 use super::{Amounts, BoundedSum, NO_GROUP, OutsideGroups, Persons, Range};
 use crate::{
     analysis::{TOTAL_BINS, measure::Effect},
-    contribution::{Norm, bin_of, position},
+    contribution::{Norm, position},
 };
 
 impl BoundedSum {
@@ -46,7 +46,8 @@ impl BoundedSum {
             let mut counts = [0_i64; TOTAL_BINS];
             for rows in persons.rows() {
                 let total = self.total(measure, persons, rows)?;
-                if let Some(bin) = bin_of(u128::from(total)) {
+                if let Some(bin) = total.checked_ilog2() {
+                    let bin = (bin as usize).min(TOTAL_BINS - 1);
                     counts[bin] += 1;
                 }
             }
@@ -68,26 +69,32 @@ impl BoundedSum {
         let slot = &self.slots[measure];
         let once = slot.once.unsigned_abs();
         let groups = &persons.groups[rows.clone()];
+        let all = groups.len() as u64;
+        match (slot.effect, amounts) {
+            (Effect::Add, Amounts::Same(amount)) if persons.all_inside => {
+                return Ok(all * amount.unsigned_abs());
+            }
+            (
+                Effect::Add,
+                Amounts::Rows {
+                    amounts,
+                    known: None,
+                },
+            ) if persons.all_inside => {
+                let own = &amounts[rows.clone()];
+                let sum = own.iter().sum::<i64>().unsigned_abs();
+                if own.iter().map(|amount| amount.unsigned_abs()).sum::<u64>() == sum {
+                    return Ok(sum);
+                }
+            }
+            (Effect::Add | Effect::Once | Effect::OnceAt | Effect::AddToBins, _) => {}
+        }
         let inside = rows
             .zip(groups)
             .filter(|(_, group)| **group != NO_GROUP)
             .filter_map(|(row, group)| Some((*group as usize, amounts.of(row)?)));
         Ok(match slot.effect {
-            Effect::Add => {
-                let (mut up, mut down) = (0_i64, 0_i64);
-                for (_, amount) in inside.clone() {
-                    if amount < 0 {
-                        down += amount;
-                    } else {
-                        up += amount;
-                    }
-                }
-                if up == 0 || down == 0 {
-                    (up + down).unsigned_abs()
-                } else {
-                    self.by_group(inside)
-                }
-            }
+            Effect::Add => self.by_group(inside),
             Effect::AddToBins => {
                 let mut count = 0;
                 for (_, bin) in inside {
