@@ -12,6 +12,7 @@ mod init;
 mod logging;
 mod node;
 mod query;
+mod standing;
 mod study;
 mod synth;
 mod up;
@@ -66,6 +67,8 @@ enum Command {
     Catalog(catalog::Arguments),
     /// Show what a project has spent and has left in each region
     Budget(budget::Arguments),
+    /// Show the questions that the coordinator asks by itself, week after week
+    Standing(standing::Arguments),
     /// Generate synthetic regions with a known truth
     Synth(synth::Arguments),
     /// Prepare a node's private tables, sorted by person, so that answers are fast
@@ -105,6 +108,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Budget(arguments) => {
             format = arguments.format.into();
             budget::run(&arguments)
+        }
+        Command::Standing(arguments) => {
+            format = arguments.format.into();
+            standing::run(&arguments)
         }
         Command::Synth(arguments) => synth::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),

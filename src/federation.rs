@@ -7,7 +7,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use skerry_coordinator::{RunningCoordinator, config::CoordinatorConfig};
+use skerry_coordinator::{
+    RunningCoordinator,
+    config::CoordinatorConfig,
+    standing::{Clock, system_clock},
+};
 use skerry_node::{RunningNode, config::NodeConfig};
 use skerry_proto::{ErrorCode, Refusal, RegionId};
 
@@ -45,6 +49,14 @@ impl Drop for RunningFile {
 /// # Errors
 /// When a configuration, key or data file can't be used, or an address is taken.
 pub async fn start(folder: &Path) -> Result<Federation, Refusal> {
+    start_at(folder, system_clock()).await
+}
+
+/// As [`start`], with a clock that tells when standing questions are due.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_at(folder: &Path, clock: Clock) -> Result<Federation, Refusal> {
     let mut config = load_coordinator(&folder.join(COORDINATOR_FILE))?;
     let mut nodes = Vec::with_capacity(config.regions.len());
     for region in &mut config.regions {
@@ -53,7 +65,7 @@ pub async fn start(folder: &Path) -> Result<Federation, Refusal> {
         region.url = format!("https://{}", reachable(node.address));
         nodes.push((region.id.clone(), node));
     }
-    let coordinator = start_coordinator(config).await?;
+    let coordinator = start_coordinator_at(config, clock).await?;
     let running = RunningFile(folder.join(RUNNING_FILE));
     let text = serde_json::to_string(&Running {
         coordinator: reachable(coordinator.address),
@@ -134,14 +146,27 @@ pub async fn start_node(config: NodeConfig) -> Result<RunningNode, Refusal> {
 /// # Errors
 /// When a key can't be used, or the address is taken.
 pub async fn start_coordinator(config: CoordinatorConfig) -> Result<RunningCoordinator, Refusal> {
+    start_coordinator_at(config, system_clock()).await
+}
+
+/// As [`start_coordinator`], with a clock that tells when standing questions are due.
+///
+/// # Errors
+/// As for [`start_coordinator`].
+pub async fn start_coordinator_at(
+    config: CoordinatorConfig,
+    clock: Clock,
+) -> Result<RunningCoordinator, Refusal> {
     let listen = config.listen;
-    skerry_coordinator::serve(config).await.map_err(|error| {
-        Refusal::new(
-            ErrorCode::Configuration,
-            format!("the coordinator can't start at {listen}: {error}"),
-            "",
-        )
-    })
+    skerry_coordinator::serve_at(config, clock)
+        .await
+        .map_err(|error| {
+            Refusal::new(
+                ErrorCode::Configuration,
+                format!("the coordinator can't start at {listen}: {error}"),
+                "",
+            )
+        })
 }
 
 /// Reads a coordinator's configuration.

@@ -15,6 +15,8 @@ use skerry_proto::{
 };
 use toml::Spanned;
 
+use crate::standing::settings::{self, StandingQuestion};
+
 pub use skerry_proto::configuration::ConfigError;
 
 /// What a coordinator runs with.
@@ -32,6 +34,10 @@ pub struct CoordinatorConfig {
     pub regions: Vec<RegionConfig>,
     /// Public tables that can be used with noisy figures.
     pub tables: Vec<PublicTable>,
+    /// Questions that it asks by itself, week after week.
+    pub standing: Vec<StandingQuestion>,
+    /// Where it keeps what became of them.
+    pub standing_state: PathBuf,
 }
 
 /// Paths of PEM files.
@@ -79,6 +85,9 @@ struct File {
     region: Vec<Region>,
     #[serde(default)]
     table: Vec<Table>,
+    #[serde(default)]
+    standing: Vec<Spanned<settings::Raw>>,
+    standing_state: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -170,6 +179,16 @@ impl CoordinatorConfig {
                 "",
             ));
         }
+        let mut standing: Vec<StandingQuestion> = Vec::new();
+        for raw in file.standing {
+            let span = raw.span();
+            let question = settings::check(&source, folder, raw.into_inner())?;
+            if standing.iter().any(|other| other.name == question.name) {
+                let message = format!("standing question `{}` is there twice", question.name);
+                return Err(source.error(span, message, ""));
+            }
+            standing.push(question);
+        }
         let beside = |path: Option<PathBuf>, default: &str| {
             folder.join(path.unwrap_or_else(|| PathBuf::from(default)))
         };
@@ -199,6 +218,8 @@ impl CoordinatorConfig {
                     path: folder.join(table.path),
                 })
                 .collect(),
+            standing,
+            standing_state: beside(file.standing_state, "standing.sqlite"),
         })
     }
 }

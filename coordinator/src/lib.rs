@@ -7,6 +7,7 @@ pub mod config;
 pub mod exact;
 pub mod question;
 pub mod standards;
+pub mod standing;
 pub mod study;
 
 mod bounding;
@@ -49,4 +50,4 @@ mod widen;
 
 pub use flight::{ACTION_BUDGET, ACTION_CATALOGUE};
 pub use local::public_columns;
-pub use server::{RunningCoordinator, serve};
+pub use server::{RunningCoordinator, serve, serve_at};

@@ -12,6 +12,7 @@ use crate::{
     local,
     regions::{self, read_pem},
     service::Coordinator,
+    standing::{self, Clock, system_clock},
 };
 
 /// Why a coordinator can't start: a file or an address, and what is wrong with it.
@@ -25,6 +26,7 @@ pub struct RunningCoordinator {
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    standing: Option<standing::Running>,
 }
 
 impl RunningCoordinator {
@@ -34,6 +36,9 @@ impl RunningCoordinator {
             let _ = stop.send(());
         }
         let _ = (&mut self.serving).await;
+        if let Some(standing) = self.standing.take() {
+            standing.stop().await;
+        }
     }
 
     /// Waits until it ends by itself, which it does only when something is wrong.
@@ -49,6 +54,14 @@ impl RunningCoordinator {
 /// Starts a coordinator: binds its address, reads its tables, and answers from then on. Nodes
 /// are connected to when they are first needed.
 pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, StartError> {
+    serve_at(config, system_clock()).await
+}
+
+/// As [`serve`], with a clock that tells when standing questions are due.
+pub async fn serve_at(
+    config: CoordinatorConfig,
+    clock: Clock,
+) -> Result<RunningCoordinator, StartError> {
     let listen = config.listen;
     let wrong = |error: &dyn std::fmt::Display| StartError(format!("listen `{listen}`: {error}"));
     let tls = ServerTlsConfig::new()
@@ -62,8 +75,14 @@ pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, Star
         .client_auth_optional(false);
     let regions = regions::connect(&config)?;
     let tables = local::load(&config.tables).await?;
-    let coordinator = Coordinator::new(regions, tables, config.regions_per_person, config.deadline);
-    let front = Front::new(Arc::new(coordinator)).map_err(|error| StartError(error.to_string()))?;
+    let coordinator = Arc::new(Coordinator::new(
+        regions,
+        tables,
+        config.regions_per_person,
+        config.deadline,
+    ));
+    let front =
+        Front::new(Arc::clone(&coordinator)).map_err(|error| StartError(error.to_string()))?;
 
     let listener = TcpListener::bind(listen)
         .await
@@ -77,6 +96,13 @@ pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, Star
     let service = FlightServiceServer::new(front)
         .max_decoding_message_size(1024 * 1024)
         .max_encoding_message_size(MESSAGE_BYTES);
+    let standing = match config.standing {
+        questions if questions.is_empty() => None,
+        questions => {
+            let file = &config.standing_state;
+            Some(standing::start(coordinator, questions, file, clock)?)
+        }
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move {
         server
@@ -92,5 +118,6 @@ pub async fn serve(config: CoordinatorConfig) -> Result<RunningCoordinator, Star
         address,
         stop: Some(stop),
         serving,
+        standing,
     })
 }

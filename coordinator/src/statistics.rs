@@ -20,6 +20,8 @@ mod standardised;
 mod udf;
 mod words;
 
+pub(crate) use distribution::{normal_and_laplace_tails, student_quantile};
+
 use datafusion::{
     common::{
         Result,

@@ -143,6 +143,24 @@ pub fn find(name: &str) -> Result<Study, Refusal> {
     }
 }
 
+/// The names of the placeholders in SQL, each as often as it stands there.
+///
+/// # Errors
+/// Text that is no SQL, or a placeholder of another form.
+pub(crate) fn placeholders(sql: &str) -> Result<Vec<String>, String> {
+    let found = placeholder::placeholders(sql)?;
+    Ok(found.into_iter().map(|found| found.name).collect())
+}
+
+/// SQL with values in the places of its placeholders.
+///
+/// # Errors
+/// A placeholder that has no value.
+pub(crate) fn fill(sql: &str, value: impl Fn(&str) -> Option<Value>) -> Result<String, Refusal> {
+    placeholder::replace(sql, |name| value(name).map(|value| value.literal()))
+        .map_err(|message| Refusal::new(ErrorCode::Syntax, message, ""))
+}
+
 impl Study {
     /// Reads a study's file, one that doesn't come with the command.
     ///
@@ -203,11 +221,10 @@ impl Study {
     /// A parameter that the study doesn't have, or a value that isn't allowed.
     pub fn sql(&self, given: &Given) -> Result<String, Refusal> {
         let values = self.values(given)?;
-        placeholder::replace(&self.template, |name| {
+        fill(&self.template, |name| {
             let (_, value) = values.iter().find(|(known, _)| *known == name)?;
-            Some(value.literal())
+            Some(value.clone())
         })
-        .map_err(|message| Refusal::new(ErrorCode::Syntax, message, ""))
     }
 
     /// What to ask the federation, at the study's own ε and δ.

@@ -2,6 +2,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
+use skerry_coordinator::config::CoordinatorConfig;
 use skerry_node::config::NodeConfig;
 
 use super::{InitOptions, init};
@@ -170,4 +171,26 @@ fn each_region_can_have_a_policy_of_its_own() {
     let node = NodeConfig::load(&folder.path().join("b/node.toml")).unwrap();
     assert_eq!(node.persons, 5_000_000);
     assert!(node.tables[0].path.exists());
+}
+
+#[test]
+fn the_example_of_a_standing_question_is_one_when_its_marks_are_taken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    options.regions = vec!["a".parse().unwrap()];
+    init(&options).unwrap();
+    let file = folder.path().join("coordinator.toml");
+    let config = CoordinatorConfig::load(&file).unwrap();
+    assert!(config.standing.is_empty());
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, example) = text.split_once("# [[standing]]").unwrap();
+    let example: Vec<&str> = example
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or_default())
+        .collect();
+    let text = format!("{before}[[standing]]{}", example.join("\n"));
+    let config = CoordinatorConfig::parse(&file, &text).unwrap();
+    let question = &config.standing[0];
+    assert_eq!(question.run_epsilon().unwrap().to_f64(), 0.1);
+    assert!(question.alerts.webhook.is_some() && question.alerts.mail.is_some());
 }

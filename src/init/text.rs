@@ -164,5 +164,47 @@ pub fn coordinator(
         let (name, path) = (quoted(name), quoted(&path.to_string_lossy()));
         let _ = write!(text, "\n[[table]]\nname = {name}\npath = {path}\n");
     }
+    text.push_str(STANDING);
     text
 }
+
+/// How a question is put on the schedule.
+pub const STANDING: &str = r#"
+# A question that the coordinator asks by itself, once for each week that is over. It tells of
+# figures that noise and chance don't explain. `skerry standing list` and `show` say how it stands.
+#
+# [[standing]]
+# name = "acute_alert"
+# series = 1                   # counted up when the question changes: what was asked is not asked again
+# project = "acute-alert"      # whose budget
+# epsilon = 5.2                # of all weeks together: 0.1 for each of 52
+# sql = """
+#   SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(max_rows_contributed = 2)
+#     region, COUNT(*) AS admissions FROM episodes
+#   WHERE service = 'hospital_admission' AND urgent
+#     AND start_date >= $week AND start_date < $week + INTERVAL '7 days'
+#   GROUP BY region"""         # or `study` with `parameters`; `week_parameter` says which is the week
+# figure = "admissions"        # the column that is watched, a count
+# group_by = ["region"]        # the columns that name whose it is
+# from = "2026-01-05"          # the first week's first day
+# weeks = 52                   # or `until`, the last week's first day
+# delay_days = 3               # for data that come late
+# ask_on = "thursday"          # left out: on any day
+# ask_at_hour = 6              # UTC
+# patience_hours = 24          # then the others' figures are taken without the regions that are missing
+# give_up_days = 14            # then a week is not tried again
+#
+# [standing.band]
+# history = 26                 # at most so many weeks before are looked at
+# learning = 8                 # with fewer, nothing is outside
+# false_alarms = 0.001         # of a group in a week in which nothing has changed
+# sides = "above"              # or "both"
+#
+# [standing.alerts]
+# within_days = 28             # of weeks that ended earlier nobody is told
+# webhook = "https://alerts.region.example/skerry"
+# webhook_authority = "alerts-ca.pem"    # left out: whom the public web trusts
+# mail_dir = "mail"            # a file for each alert, which a mail server takes from there
+# mail_from = "skerry@region.example"
+# mail_to = ["ward@region.example"]
+"#;

@@ -1,4 +1,4 @@
-//! Every configuration in the documents is one that a node takes, and every statement one that a
+//! Every configuration in the documents is one that is taken, and every statement one that a
 //! federation answers.
 
 use std::{fs, path::Path};
@@ -7,7 +7,7 @@ use skerry::{
     init::{InitOptions, init},
     synth::{SynthOptions, generate},
 };
-use skerry_coordinator::question::Question;
+use skerry_coordinator::{config::CoordinatorConfig, question::Question};
 use skerry_node::config::NodeConfig;
 
 use crate::support::start_and_connect;
@@ -34,7 +34,12 @@ fn configurations_in_the_documents_parse() {
         let text = fs::read_to_string(root.join(document)).unwrap();
         for block in blocks(&text, "toml") {
             seen += 1;
-            if let Err(error) = NodeConfig::parse(&root.join(document), block) {
+            let file = root.join(document);
+            let parsed = match document {
+                "coordinator/README.md" => CoordinatorConfig::parse(&file, block).map(|_| ()),
+                _ => NodeConfig::parse(&file, block).map(|_| ()),
+            };
+            if let Err(error) = parsed {
                 panic!("{document}: {error}\n{block}");
             }
         }
@@ -60,12 +65,24 @@ async fn examples_of_functions_can_be_answered() {
     let (federation, client) = start_and_connect(folder.path()).await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("coordinator/FUNCTIONS.md")).unwrap();
-    let examples = blocks(&text, "sql");
+    let mut examples: Vec<String> = blocks(&text, "sql")
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     assert!(examples.len() > 10);
+    // A week of each standing question.
+    let text = fs::read_to_string(root.join("coordinator/README.md")).unwrap();
+    for block in blocks(&text, "toml") {
+        let config = CoordinatorConfig::parse(&root.join("coordinator.toml"), block).unwrap();
+        for question in config.standing {
+            let week = "2024-05-06".parse().unwrap();
+            examples.push(question.sql(week).unwrap());
+        }
+    }
     for example in examples {
         let question = Question {
             explain: true,
-            ..Question::new(example)
+            ..Question::new(example.clone())
         };
         if let Err(refusal) = client.query(&question).await {
             panic!("{refusal:?}\n{example}");

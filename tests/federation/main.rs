@@ -25,6 +25,7 @@ mod randhie;
 mod sites;
 mod six_questions;
 mod sql;
+mod standing;
 mod studies;
 mod support;
 mod threats;
