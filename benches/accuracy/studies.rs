@@ -10,6 +10,7 @@ use arrow::{
 };
 use datafusion::prelude::SessionContext;
 use skerry_coordinator::{
+    answer::ColumnRecord,
     client::Client,
     exact::exactly,
     study::{Given, Study},
@@ -97,7 +98,7 @@ pub async fn cover(
         let began = std::time::Instant::now();
         let answer = client.query(&question).await?;
         coverage.answered_ms.push(began.elapsed().as_millis());
-        for (figure, held) in held(&truth, &answer.rows)? {
+        for (figure, held) in held(&truth, &answer.rows, &answer.record.columns)? {
             coverage.figures.entry(figure).or_default().add(held);
         }
     }
@@ -105,16 +106,27 @@ pub async fn cover(
 }
 
 /// By figure: in how many rows that both have an interval is told, and holds the truth.
-fn held(truth: &RecordBatch, answer: &RecordBatch) -> Result<Vec<(String, Held)>, Failure> {
+fn held(
+    truth: &RecordBatch,
+    answer: &RecordBatch,
+    record: &[ColumnRecord],
+) -> Result<Vec<(String, Held)>, Failure> {
     let names: Vec<&str> = truth
         .schema_ref()
         .fields()
         .iter()
         .map(|field| field.name().as_str())
         .collect();
-    let (figures, keys): (Vec<&str>, Vec<&str>) = names
+    let figures = names
         .iter()
-        .partition(|name| answer.column_by_name(&format!("{name}_low")).is_some());
+        .copied()
+        .filter(|name| answer.column_by_name(&format!("{name}_low")).is_some());
+    // What is said of noisy figures, such as whether they rise, tells no row apart.
+    let keys: Vec<&str> = record
+        .iter()
+        .filter(|column| !column.noisy)
+        .map(|column| column.name.as_str())
+        .collect();
     let places: BTreeMap<String, usize> = rows_by_key(answer, &keys)?
         .into_iter()
         .enumerate()

@@ -51,7 +51,12 @@ globalThis.draw = function (text) {
   const logger = {
     level() { return this; },
     error(...parts) { throw new Error(say(parts)); },
-    warn(...parts) { warnings.push(say(parts)); return this; },
+    warn(...parts) {
+      const told = say(parts);
+      // Of a layer without a row, as of intervals that are all unknown: there is nothing to draw.
+      if (!told.startsWith('Infinite extent')) warnings.push(told);
+      return this;
+    },
     info() { return this; },
     debug() { return this; },
   };
