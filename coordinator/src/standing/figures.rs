@@ -1,5 +1,6 @@
 //! A week's figures, from the answer to its question.
 
+use chrono::NaiveDate;
 use datafusion::arrow::{
     array::{Array as _, AsArray as _},
     compute::cast,
@@ -14,10 +15,15 @@ use super::{
 };
 use crate::answer::Answer;
 
-/// The figures of an answer, one a group, or what about the answer doesn't fit the question.
+/// The figures of an answer about a week, one a group, or what about the answer doesn't fit the
+/// question.
 ///
 /// Where regions are missing, what is not of a region by itself is left out: it would be low.
-pub(super) fn figures(answer: &Answer, question: &StandingQuestion) -> Result<Vec<Figure>, String> {
+pub(super) fn figures(
+    answer: &Answer,
+    question: &StandingQuestion,
+    week: NaiveDate,
+) -> Result<Vec<Figure>, String> {
     let rows = &answer.rows;
     let schema = rows.schema();
     let of_its_own = |name: &str| {
@@ -59,17 +65,26 @@ pub(super) fn figures(answer: &Answer, question: &StandingQuestion) -> Result<Ve
         .into_iter()
         .map(numbers)
         .collect::<Result<Vec<_>, _>>()?;
+    let texts = |name: &String| {
+        let texts = cast(rows.column(of_its_own(name)?), &DataType::Utf8);
+        texts.map_err(|error| error.to_string())
+    };
     let groups = question
         .group_by
         .iter()
-        .map(|name| {
-            let texts = cast(rows.column(of_its_own(name)?), &DataType::Utf8);
-            Ok((name, texts.map_err(|error| error.to_string())?))
-        })
+        .map(|name| Ok((name, texts(name)?)))
         .collect::<Result<Vec<_>, String>>()?;
+    let weeks = question.week_column.as_ref().map(texts).transpose()?;
+    let (asked, week) = (&answer.record.regions, week.to_string());
 
     let mut figures: Vec<Figure> = Vec::with_capacity(rows.num_rows());
     for row in 0..rows.num_rows() {
+        if let Some(weeks) = &weeks {
+            let weeks = weeks.as_string::<i32>();
+            if !(weeks.is_valid(row) && weeks.value(row) == week) {
+                continue;
+            }
+        }
         let mut group = Map::new();
         for (name, texts) in &groups {
             let texts = texts.as_string::<i32>();
@@ -77,7 +92,8 @@ pub(super) fn figures(answer: &Answer, question: &StandingQuestion) -> Result<Ve
             group.insert((*name).clone(), text.map_or(Json::Null, Json::String));
         }
         let region = group.get(REGION).and_then(Json::as_str);
-        if region.is_none() && !answer.record.regions.missing.is_empty() {
+        let answered = |region: &str| asked.answered.iter().any(|id| id.as_str() == region);
+        if !asked.missing.is_empty() && !region.is_some_and(answered) {
             continue;
         }
         let number = |of: usize| {

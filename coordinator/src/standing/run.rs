@@ -56,7 +56,11 @@ impl Asked {
             &epsilon.nano().to_string(),
             &template,
         ]);
-        let watches = hash(&[&question.figure, &question.group_by.join("\0")]);
+        let watches = hash(&[
+            &question.figure,
+            &question.group_by.join("\0"),
+            question.week_column.as_deref().unwrap_or_default(),
+        ]);
         let identity = format!("{}:{}", hex::encode(asks), hex::encode(watches));
         let same_question = |before: &str| before.split(':').next() == identity.split(':').next();
         match state.latest_series(&question.name)? {
@@ -192,7 +196,7 @@ impl Asked {
         };
         let name = self.question.name.as_str();
         let reason = match answer {
-            Ok(answer) => match figures(&answer, &self.question) {
+            Ok(answer) => match figures(&answer, &self.question, run.week) {
                 Ok(figures) => {
                     return self.answered(state, run, &answer, figures, now);
                 }

@@ -18,6 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::band::{Judged, Past, Released, Shape, Verdict};
 
+mod alert;
+mod record;
+
+pub use record::{Alert, Channel, Figure, Run, Status, StoredFigure};
+
 /// `Skst`.
 const APPLICATION: i64 = 0x536b_7374;
 const VERSION: i64 = 1;
@@ -92,96 +97,6 @@ pub enum StateError {
     /// What stands in it makes no sense.
     #[error("it is damaged: {0}")]
     Damaged(String),
-}
-
-/// How far a week has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It may have been asked, and the answer isn't stored.
-    Planned,
-    /// Some regions are still missing.
-    Partial,
-    /// All figures are there.
-    Answered,
-    /// It is not tried any more; some regions' figures may be there.
-    GivenUp,
-}
-
-/// One week of a standing question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Its first day.
-    pub week: NaiveDate,
-    /// The series that it belongs to.
-    pub series: u32,
-    /// Of all its attempts.
-    pub query_id: String,
-    /// What it costs in each region, at most once.
-    pub epsilon_nano: u64,
-    /// How far it is.
-    pub status: Status,
-    /// When it was first asked.
-    pub planned: DateTime<Utc>,
-    /// Attempts that failed.
-    pub failed: u32,
-    /// When it is asked again, if it is.
-    pub next: DateTime<Utc>,
-    /// Of the last failure.
-    pub reason: Option<String>,
-}
-
-/// A group's figure of a week.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Figure {
-    /// The values of the columns that name the group, in their order, as JSON.
-    pub group: String,
-    /// The noisy count.
-    pub released: Released,
-    /// Of its 95 % interval.
-    pub low: f64,
-    /// Of its 95 % interval.
-    pub high: f64,
-}
-
-/// A group's figure and what it was held to be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredFigure {
-    /// Of which week.
-    pub week: NaiveDate,
-    /// The figure.
-    pub figure: Figure,
-    /// Its band and verdict.
-    pub judged: Judged,
-}
-
-/// An alert that is to be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alert {
-    /// The same at each attempt.
-    pub key: String,
-    /// Which way.
-    pub channel: Channel,
-    /// Of which question.
-    pub name: String,
-    /// What is told, as JSON.
-    pub body: String,
-    /// When it came up.
-    pub raised: DateTime<Utc>,
-    /// Attempts that failed.
-    pub failed: u32,
-    /// The reason of the last.
-    pub reason: Option<String>,
-}
-
-/// A way to tell somebody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Channel {
-    /// A POST.
-    Webhook,
-    /// A file.
-    Mail,
 }
 
 /// The open file. While it is open for writing, no other process opens it so.
@@ -513,72 +428,7 @@ impl State {
         }
         Ok(figures)
     }
-
-    /// Alerts that are not told yet, the oldest first; those whose time is come, if one is given.
-    pub(crate) fn untold(&self, until: Option<DateTime<Utc>>) -> Result<Vec<Alert>, StateError> {
-        let mut statement = self.connection.prepare(
-            "SELECT key, channel, name, body, raised, failed, reason FROM alert
-             WHERE sent IS NULL AND next <= ?1 ORDER BY raised, key, channel",
-        )?;
-        let until = until.map_or(i64::MAX, |until| until.timestamp());
-        let mut rows = statement.query([until])?;
-        let mut alerts = Vec::new();
-        while let Some(row) = rows.next()? {
-            alerts.push(Alert {
-                key: row.get(0)?,
-                channel: word(row, 1)?,
-                name: row.get(2)?,
-                body: row.get(3)?,
-                raised: moment(row.get(4)?)?,
-                failed: row.get(5)?,
-                reason: row.get(6)?,
-            });
-        }
-        Ok(alerts)
-    }
-
-    /// When the next alert is tried again.
-    pub(crate) fn next_alert(&self) -> Result<Option<DateTime<Utc>>, StateError> {
-        let next: Option<i64> = self.connection.query_row(
-            "SELECT min(next) FROM alert WHERE sent IS NULL AND next < ?1",
-            [NEVER],
-            |row| row.get(0),
-        )?;
-        next.map(moment).transpose()
-    }
-
-    /// Writes down that an alert was told.
-    pub(crate) fn told(&mut self, alert: &Alert, now: DateTime<Utc>) -> Result<(), StateError> {
-        self.connection.execute(
-            "UPDATE alert SET sent = ?3 WHERE key = ?1 AND channel = ?2",
-            params![alert.key, written(&alert.channel)?, now.timestamp()],
-        )?;
-        Ok(())
-    }
-
-    /// Writes down that an alert couldn't be told; without a next time it isn't tried again.
-    pub(crate) fn not_told(
-        &mut self,
-        alert: &Alert,
-        reason: &str,
-        next: Option<DateTime<Utc>>,
-    ) -> Result<(), StateError> {
-        self.connection.execute(
-            "UPDATE alert SET failed = failed + 1, reason = ?3, next = ?4
-             WHERE key = ?1 AND channel = ?2",
-            params![
-                alert.key,
-                written(&alert.channel)?,
-                reason,
-                next.map_or(NEVER, |next| next.timestamp()),
-            ],
-        )?;
-        Ok(())
-    }
 }
-
-/// The time of what is not tried again.
-const NEVER: i64 = 253_402_300_799;
 
 /// A file of the owner's, made if it isn't there.
 fn private() -> OpenOptions {

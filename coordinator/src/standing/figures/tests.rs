@@ -60,7 +60,11 @@ fn answer(regions: &[Option<&str>], counts: ArrayRef, noisy: bool, missing: &[&s
         .regions
         .insert("b".into(), json!({"mechanism": "discrete Laplace"}));
     let records = RegionsRecord {
-        answered: vec![],
+        answered: ["a", "b"]
+            .into_iter()
+            .filter(|region| !missing.contains(region))
+            .map(|region| region.parse().expect("id"))
+            .collect(),
         missing: missing
             .iter()
             .map(|region| region.parse().expect("id"))
@@ -78,6 +82,10 @@ fn answer(regions: &[Option<&str>], counts: ArrayRef, noisy: bool, missing: &[&s
     .expect("answer")
 }
 
+fn week() -> NaiveDate {
+    "2024-01-01".parse().expect("a day")
+}
+
 fn whole(counts: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(counts.to_vec()))
 }
@@ -85,7 +93,7 @@ fn whole(counts: &[i64]) -> ArrayRef {
 #[test]
 fn a_figure_has_the_noise_of_its_region() {
     let all = answer(&[Some("a"), Some("b"), None], whole(&[5, 6, 11]), true, &[]);
-    let read = figures(&all, &question()).expect("figures");
+    let read = figures(&all, &question(), week()).expect("figures");
     let groups: Vec<&str> = read.iter().map(|figure| figure.group.as_str()).collect();
     assert_eq!(
         groups,
@@ -110,8 +118,9 @@ fn a_figure_has_the_noise_of_its_region() {
 
 #[test]
 fn a_total_without_some_regions_is_no_figure() {
-    let partial = answer(&[Some("a"), None], whole(&[5, 5]), true, &["b"]);
-    let read = figures(&partial, &question()).expect("figures");
+    let rows = [Some("a"), None, Some("all regions")];
+    let partial = answer(&rows, whole(&[5, 5, 5]), true, &["b"]);
+    let read = figures(&partial, &question(), week()).expect("figures");
     assert_eq!(read.len(), 1);
     assert_eq!(read[0].group, r#"{"region":"a"}"#);
 }
@@ -119,7 +128,7 @@ fn a_total_without_some_regions_is_no_figure() {
 #[test]
 fn what_does_not_fit_is_told() {
     let question = question();
-    let told = |answer: &Answer| figures(answer, &question).expect_err("told");
+    let told = |answer: &Answer| figures(answer, &question, week()).expect_err("told");
     let twice = answer(&[Some("a"), Some("a")], whole(&[5, 6]), true, &[]);
     assert!(told(&twice).contains("more than one row"));
     let real: ArrayRef = Arc::new(Float64Array::from(vec![0.5]));
@@ -133,6 +142,23 @@ fn what_does_not_fit_is_told() {
         ..question.clone()
     };
     let five = answer(&[Some("a")], whole(&[5]), true, &[]);
-    let error = figures(&five, &other).expect_err("no such column");
+    let error = figures(&five, &other, week()).expect_err("no such column");
     assert_eq!(error, "the answer has no column `m`, but region, n");
+}
+
+#[test]
+fn of_an_answer_with_more_weeks_the_one_that_is_asked_is_read() {
+    let weeks = answer(
+        &[Some("2023-12-25"), Some("2024-01-01"), None],
+        whole(&[4, 5, 6]),
+        true,
+        &[],
+    );
+    let question = StandingQuestion {
+        group_by: vec![],
+        week_column: Some("region".into()),
+        ..question()
+    };
+    let read = figures(&weeks, &question, week()).expect("figures");
+    assert_eq!((read.len(), read[0].released.value), (1, 5.0));
 }

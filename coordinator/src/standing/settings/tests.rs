@@ -144,4 +144,13 @@ fn a_study_needs_a_parameter_for_the_week() {
     assert!(unknown.contains("did you mean `before_after`"), "{unknown}");
     let none = with("study = \"before_after\"").expect_err("no such parameter");
     assert!(none.contains("has no parameter `week`"), "{none}");
+    // What is asked of a study that has one.
+    let lines = "study = \"acute_alert\"\nparameters = { weeks = 4 }\nweek_parameter = \"since\"";
+    let question = with(lines).expect("valid").remove(0);
+    let sql = question
+        .sql("2024-03-04".parse().expect("a day"))
+        .expect("SQL");
+    assert!(sql.contains("DATE '2024-03-04' + INTERVAL 4 WEEK"), "{sql}");
+    let given = with(&lines.replace("weeks = 4", "since = \"2024-01-01\"")).expect_err("twice");
+    assert!(given.contains("given twice"), "{given}");
 }
