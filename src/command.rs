@@ -3,6 +3,8 @@
 mod asking;
 mod budget;
 mod catalog;
+#[cfg(feature = "ballista")]
+mod cluster;
 mod connection;
 mod coordinator;
 mod demo;
@@ -57,6 +59,10 @@ enum Command {
     Up(up::Arguments),
     /// Run one region's node
     Node(node::Arguments),
+    /// Run a part of a Ballista cluster, for a node whose file says `engine = { kind = "ballista", … }`
+    #[cfg(feature = "ballista")]
+    #[command(subcommand)]
+    Cluster(cluster::Part),
     /// Run the coordinator
     Coordinator(coordinator::Arguments),
     /// Ask the federation a question in SQL
@@ -92,6 +98,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Init(arguments) => init::run(arguments),
         Command::Up(arguments) => up::run(&arguments),
         Command::Node(arguments) => node::run(&arguments),
+        #[cfg(feature = "ballista")]
+        Command::Cluster(part) => cluster::run(part),
         Command::Coordinator(arguments) => coordinator::run(&arguments),
         Command::Query(arguments) => {
             format = arguments.asking.format;

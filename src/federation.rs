@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,9 @@ use skerry_coordinator::{
     config::CoordinatorConfig,
     standing::{Clock, system_clock},
 };
-use skerry_node::{RunningNode, config::NodeConfig};
+#[cfg(feature = "ballista")]
+use skerry_node::config::EngineConfig;
+use skerry_node::{Cluster, RunningNode, config::NodeConfig};
 use skerry_proto::{ErrorCode, Refusal, RegionId};
 
 /// What makes a folder a federation.
@@ -57,11 +60,25 @@ pub async fn start(folder: &Path) -> Result<Federation, Refusal> {
 /// # Errors
 /// As for [`start`].
 pub async fn start_at(folder: &Path, clock: Clock) -> Result<Federation, Refusal> {
+    start_on(folder, clock, cluster).await
+}
+
+/// As [`start_at`], with the cluster on which each node's questions run.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_on(
+    folder: &Path,
+    clock: Clock,
+    cluster: impl Fn(&NodeConfig) -> Option<Arc<dyn Cluster>>,
+) -> Result<Federation, Refusal> {
     let mut config = load_coordinator(&folder.join(COORDINATOR_FILE))?;
     let mut nodes = Vec::with_capacity(config.regions.len());
     for region in &mut config.regions {
         let file = folder.join(region.id.as_str()).join("node.toml");
-        let node = start_node(NodeConfig::load(&file)?).await?;
+        let node = NodeConfig::load(&file)?;
+        let cluster = cluster(&node);
+        let node = start_node_on(node, cluster).await?;
         region.url = format!("https://{}", reachable(node.address));
         nodes.push((region.id.clone(), node));
     }
@@ -130,15 +147,48 @@ impl Federation {
 /// # Errors
 /// When a key, the ledger or a data file can't be used, or the address is taken.
 pub async fn start_node(config: NodeConfig) -> Result<RunningNode, Refusal> {
+    let cluster = cluster(&config);
+    start_node_on(config, cluster).await
+}
+
+async fn start_node_on(
+    config: NodeConfig,
+    cluster: Option<Arc<dyn Cluster>>,
+) -> Result<RunningNode, Refusal> {
     let region = config.region.clone();
     let file = config.file.display().to_string();
-    skerry_node::serve(config).await.map_err(|error| {
-        Refusal::new(
-            ErrorCode::Configuration,
-            format!("the node of `{region}` can't start: {error}"),
-            format!("find out more with: skerry doctor {file}"),
-        )
-    })
+    skerry_node::serve_on(config, cluster)
+        .await
+        .map_err(|error| {
+            Refusal::new(
+                ErrorCode::Configuration,
+                format!("the node of `{region}` can't start: {error}"),
+                format!("find out more with: skerry doctor {file}"),
+            )
+        })
+}
+
+/// The cluster on which a node's questions run, if its file names one.
+#[cfg(feature = "ballista")]
+#[must_use]
+pub fn cluster(config: &NodeConfig) -> Option<Arc<dyn Cluster>> {
+    match &config.engine {
+        EngineConfig::Embedded => None,
+        EngineConfig::Ballista {
+            scheduler,
+            partitions,
+        } => {
+            let cluster = skerry_ballista::BallistaCluster::new(scheduler, *partitions);
+            Some(Arc::new(cluster))
+        }
+    }
+}
+
+/// Without the feature there is none, and a node whose file names one is refused.
+#[cfg(not(feature = "ballista"))]
+#[must_use]
+pub fn cluster(_: &NodeConfig) -> Option<Arc<dyn Cluster>> {
+    None
 }
 
 /// Starts a coordinator.

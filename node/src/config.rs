@@ -5,6 +5,7 @@
 
 mod check;
 mod check_column;
+mod check_engine;
 mod check_view;
 mod domain;
 mod file;
@@ -41,6 +42,8 @@ pub struct NodeConfig {
     /// The folder of prepared tables, which private tables are read from in place of their own
     /// files.
     pub prepared: Option<PathBuf>,
+    /// Where questions run.
+    pub engine: EngineConfig,
     /// Keys and certificates.
     pub tls: TlsConfig,
     /// What one question may use of the machine.
@@ -51,6 +54,20 @@ pub struct NodeConfig {
     pub tables: Vec<TableConfig>,
     /// Views over them, in the file's order: each may name those before it.
     pub views: Vec<ViewConfig>,
+}
+
+/// Where questions run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineConfig {
+    /// In the node's own process.
+    Embedded,
+    /// On a Ballista cluster of the region's own; noise, ledger and policy stay in the node.
+    Ballista {
+        /// Host and port of the scheduler.
+        scheduler: String,
+        /// Over how many partitions persons are spread.
+        partitions: usize,
+    },
 }
 
 /// What may be spent over the data's life.

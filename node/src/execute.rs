@@ -1,14 +1,16 @@
 //! Trusted. Runs a question and sums what each person contributes: by a [`Pass`] over prepared
-//! tables, or by a rebuilt plan.
+//! tables, or by a rebuilt plan, here or on a [`Cluster`].
 //!
 //! Promise: what comes of it is an exact vector that goes into the mechanism, or, where keys aren't known
 //! beforehand, what the mechanism has released already: exact sums of keys are nowhere kept. Each person's rows are handed to the bounded sum together, and checked to be: the rows
 //! arrive sorted by the unit, and an unsorted row stops the execution. Whatever fails is one error
 //! without a cause, since a cause can hang on the data.
 
+mod cluster;
 mod conditions;
 mod keyed;
 
+pub use cluster::{Cluster, RegionCodec};
 pub(crate) use conditions::rules;
 pub use keyed::NoisyKeys;
 
@@ -115,16 +117,27 @@ pub async fn execute(
     quote: &Arc<Quote>,
     catalogue: &Catalogue,
     context: &SessionContext,
+    cluster: Option<&dyn Cluster>,
 ) -> Result<Outcome, ExecutionFailed> {
     let exact = |sum: BoundedSum| Outcome::Exact(ExactVector(sum.finish()));
-    match (&ready.0, &quote.partition) {
-        (Way::Pass(pass), _) => pass.run(quote).await.map(exact),
-        (Way::Plan(rows), Partition::Public(_)) => {
+    match (&ready.0, &quote.partition, cluster) {
+        (Way::Pass(pass), _, _) => pass.run(quote).await.map(exact),
+        (Way::Plan(rows), Partition::Public(_), Some(cluster)) => {
+            cluster::by_cluster(rows, quote, cluster, context)
+                .await
+                .map(exact)
+        }
+        (Way::Plan(rows), Partition::Threshold(threshold), Some(cluster)) => {
+            cluster::keys_by_cluster(threshold, rows, quote, cluster, context)
+                .await
+                .map(Outcome::AboveThreshold)
+        }
+        (Way::Plan(rows), Partition::Public(_), None) => {
             by_plan(rows.clone(), query, quote, catalogue, context)
                 .await
                 .map(exact)
         }
-        (Way::Plan(rows), Partition::Threshold(threshold)) => {
+        (Way::Plan(rows), Partition::Threshold(threshold), None) => {
             keyed::keys_above(threshold, rows.clone(), query, quote, catalogue, context)
                 .await
                 .map(Outcome::AboveThreshold)

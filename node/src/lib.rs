@@ -21,6 +21,7 @@ mod service;
 mod statistics;
 
 pub use catalogue::CatalogueError;
+pub use execute::{Cluster, RegionCodec};
 pub use identity::COORDINATOR_NAME;
 pub use node::{Node, StartError};
-pub use serve::{RunningNode, quiet_panics, serve};
+pub use serve::{RunningNode, quiet_panics, serve, serve_on};

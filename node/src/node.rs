@@ -16,10 +16,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     catalogue::{Catalogue, CatalogueError},
-    config::{AllowanceConfig, NodeConfig},
+    config::{AllowanceConfig, EngineConfig, NodeConfig},
     data_files::StartedWith,
     data_version::DataVersion,
-    execute,
+    execute::{self, Cluster},
     ledger::{Ledger, LedgerError},
     plan::rebuild::WindowPlanner,
     quotes::Quotes,
@@ -50,6 +50,11 @@ pub enum StartError {
     /// The network.
     #[error("can't listen on {0}: {1}")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
+    /// A cluster that this program doesn't know of.
+    #[error(
+        "`engine` is a cluster, and this `skerry` has no part for one; build it with `--features ballista`"
+    )]
+    NoCluster,
     /// Keys and certificates.
     #[error("TLS: {0}")]
     Tls(#[from] tonic::transport::Error),
@@ -64,6 +69,8 @@ pub struct Node {
     pub(crate) budget: Budget,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) engine: SessionContext,
+    /// Where questions run, if not in this process.
+    pub(crate) cluster: Option<Arc<dyn Cluster>>,
     pub(crate) quotes: Quotes,
     /// Questions that are analysed at the same time.
     pub(crate) analysing: Semaphore,
@@ -74,11 +81,28 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens tables and ledger.
+    /// Opens tables and ledger, with the embedded engine.
     ///
     /// # Errors
     /// If any part can't be used.
     pub async fn open(config: &NodeConfig) -> Result<Self, StartError> {
+        Self::open_on(config, None).await
+    }
+
+    /// Opens tables and ledger, with the cluster that the configuration names.
+    ///
+    /// # Errors
+    /// If any part can't be used.
+    pub async fn open_on(
+        config: &NodeConfig,
+        cluster: Option<Arc<dyn Cluster>>,
+    ) -> Result<Self, StartError> {
+        match (&config.engine, &cluster) {
+            (EngineConfig::Embedded, None) | (EngineConfig::Ballista { .. }, Some(_)) => {}
+            (EngineConfig::Embedded, Some(_)) | (EngineConfig::Ballista { .. }, None) => {
+                return Err(StartError::NoCluster);
+            }
+        }
         let budget = Budget {
             project: allowance(config.budget.project),
             total: allowance(config.budget.total),
@@ -116,6 +140,7 @@ impl Node {
             budget,
             ledger: Arc::new(ledger),
             engine,
+            cluster,
             quotes: Quotes::new(),
             analysing: Semaphore::new(ANALYSED_AT_ONCE),
             running: Semaphore::new(config.limits.concurrent),

@@ -293,6 +293,7 @@ impl Reserved {
             &quoted.quote,
             &node.catalogue,
             &node.engine,
+            node.cluster.as_deref(),
         );
         // That a run is longer than this constant tells of the data's volume, coarsely; the
         // README says so among what isn't protected.

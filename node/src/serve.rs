@@ -14,6 +14,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::T
 
 use crate::{
     config::NodeConfig,
+    execute::Cluster,
     node::{Node, StartError},
     service::NodeService,
 };
@@ -45,6 +46,17 @@ impl RunningNode {
 /// # Errors
 /// If a part can't be opened, or the address is taken.
 pub async fn serve(config: NodeConfig) -> Result<RunningNode, StartError> {
+    serve_on(config, None).await
+}
+
+/// Opens a node whose questions run on a cluster, if there is one, and serves it.
+///
+/// # Errors
+/// As for [`serve`].
+pub async fn serve_on(
+    config: NodeConfig,
+    cluster: Option<Arc<dyn Cluster>>,
+) -> Result<RunningNode, StartError> {
     let read =
         |path: &Path| fs::read(path).map_err(|error| StartError::File(path.to_owned(), error));
     let identity = Identity::from_pem(read(&config.tls.certificate)?, read(&config.tls.key)?);
@@ -52,7 +64,7 @@ pub async fn serve(config: NodeConfig) -> Result<RunningNode, StartError> {
     let tls = ServerTlsConfig::new()
         .identity(identity)
         .client_ca_root(clients);
-    let node = Arc::new(Node::open(&config).await?);
+    let node = Arc::new(Node::open_on(&config, cluster).await?);
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| StartError::Listen(config.listen, error))?;

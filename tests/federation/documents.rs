@@ -28,6 +28,7 @@ fn configurations_in_the_documents_parse() {
     for document in [
         "README.md",
         "node/README.md",
+        "node/ballista/README.md",
         "coordinator/README.md",
         "samples/randhie/README.md",
     ] {

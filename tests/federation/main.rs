@@ -11,6 +11,8 @@
 mod accuracy;
 mod budget;
 mod certificates;
+#[cfg(feature = "ballista")]
+mod cluster;
 mod command_line;
 mod consistent;
 mod coverage;

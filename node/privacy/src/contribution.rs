@@ -16,11 +16,16 @@
 //!
 //! Nothing here believes the analysis: with a wrong bound honest data are clipped, nothing more.
 
+mod bounding;
 mod keyed;
 mod persons;
 
+pub use bounding::Bounding;
+use bounding::Ending;
 pub use keyed::{KeyedSum, PartialSum, RankingSecret, clamped};
 pub use persons::{Amounts, NO_GROUP};
+
+use serde::{Deserialize, Serialize};
 
 use crate::analysis::{
     Quote, TOTAL_BINS, bins,
@@ -32,7 +37,7 @@ use crate::analysis::{
 pub const CELL_LIMIT: i64 = 1 << 61;
 
 /// A norm and the limit to which a person's vector is scaled, in cell units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Norm {
     /// Sum of magnitudes, for Laplace noise.
     L1(u64),
@@ -125,7 +130,7 @@ impl Norm {
 }
 
 /// Where a measure's cells are within a group, and what a row does to them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
     start: usize,
     effect: Effect,
@@ -257,15 +262,6 @@ impl Vector {
     }
 }
 
-/// What becomes of a person's vector.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// It is scaled to the norm; clipped persons are counted in a last cell of this weight.
-    Clip { norm: Norm, clipped: Option<u64> },
-    /// For each measure, its norm falls into a power-of-two bin.
-    Totals { norm: Norm, once: i64 },
-}
-
 /// Sums persons' contributions, one person after the other.
 #[derive(Debug)]
 pub struct BoundedSum {
@@ -294,28 +290,31 @@ impl BoundedSum {
     /// can be added: [`KeyedSum`] is for those.
     #[must_use]
     pub fn new(quote: &Quote) -> Self {
-        let rows = quote.rows();
-        let (slots, width) = Slot::of(rows.measures);
-        let (ending, cells) = if quote.asks_totals() {
-            let once = Measure::persons(None).grid.units(1.0);
-            let norm = quote.norm;
-            let bins = TOTAL_BINS * rows.measures.len();
-            (Ending::Totals { norm, once }, bins)
-        } else {
-            let (norm, clipped) = (quote.norm, quote.clipped);
-            let last = usize::from(clipped.is_some());
-            (
-                Ending::Clip { norm, clipped },
-                rows.groups().len() * width + last,
-            )
+        Self::of(&Bounding::of(quote))
+    }
+
+    /// For the vector of a quote with this bounding.
+    #[must_use]
+    pub fn of(bounding: &Bounding) -> Self {
+        let Bounding {
+            slots,
+            width,
+            groups,
+            ending,
+            most_keys: _,
+        } = bounding.clone();
+        let of_groups = groups * width;
+        let cells = match ending {
+            Ending::Clip { clipped, .. } => of_groups + usize::from(clipped.is_some()),
+            Ending::Totals { .. } => TOTAL_BINS * slots.len(),
         };
         Self {
             slots,
             width,
             ending,
             totals: vec![0; cells],
-            groups: rows.groups().len(),
-            vector: Vector::of(rows.groups().len() * width),
+            groups,
+            vector: Vector::of(of_groups),
             stamps: vec![],
             stamp: 0,
             sums: vec![],
@@ -379,6 +378,28 @@ impl BoundedSum {
         for (total, more) in self.totals.iter_mut().zip(other.totals) {
             *total += more;
         }
+    }
+
+    /// The totals so far, of the current person too: exact, for a sum of other persons elsewhere.
+    #[must_use]
+    pub fn into_totals(mut self) -> Vec<i128> {
+        self.finish_person();
+        self.totals
+    }
+
+    /// Adds [totals](Self::into_totals) of other persons.
+    ///
+    /// # Errors
+    /// If they have other cells.
+    pub fn add_totals(&mut self, others: &[i128]) -> Result<(), OutsideGroups> {
+        if others.len() != self.totals.len() {
+            return Err(OutsideGroups);
+        }
+        for (total, more) in self.totals.iter_mut().zip(others) {
+            // 128 bits hold the sums of 2^64 persons.
+            *total = total.saturating_add(*more);
+        }
+        Ok(())
     }
 
     /// The vector before noise: cells in units, group by group.
@@ -571,6 +592,26 @@ mod tests {
                 .map(|(a, b)| i128::from(*a) - i128::from(b))
                 .collect();
             prop_assert!(norm_of(sensitivity, &moved) <= u128::from(sensitivity.limit()));
+        }
+
+        /// Sums of some persons each, made elsewhere from the bounding alone, add up to the sum of all.
+        #[test]
+        fn sums_of_some_add_up(
+            persons in proptest::collection::vec(any_person(), 1..6), parts in 1usize..4,
+            (quote, _) in any_quote(),
+        ) {
+            let mut total = BoundedSum::new(&quote);
+            for part in 0..parts {
+                let mut sum = BoundedSum::of(&Bounding::of(&quote));
+                for person in persons.iter().skip(part).step_by(parts) {
+                    for (group, amounts) in person {
+                        sum.add(*group, amounts.iter().copied()).unwrap();
+                    }
+                    sum.finish_person();
+                }
+                total.add_totals(&sum.into_totals()).unwrap();
+            }
+            prop_assert_eq!(total.finish(), vector(&persons, &quote));
         }
 
         #[test]

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::{
     AllowanceConfig, AnswersConfig, BudgetConfig, ColumnConfig, ConfigError, LimitsConfig,
     NodeConfig, Source, TableConfig, TlsConfig, UnitConfig, check_column::checked_column,
-    check_view, file, suggest,
+    check_engine, check_view, file, suggest,
 };
 
 /// Declarations of columns, by name.
@@ -87,6 +87,7 @@ pub fn node(source: Source<'_>, path: &Path, file: file::Node) -> Result<NodeCon
         persons,
         budget: budget(source, &file.budget, persons)?,
         ledger: folder.join(file.ledger),
+        engine: check_engine::engine(source, file.engine.as_ref(), file.prepared.is_some())?,
         prepared: file.prepared.map(|prepared| folder.join(prepared)),
         tls: TlsConfig {
             certificate: folder.join(file.tls.certificate),

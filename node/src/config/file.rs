@@ -14,6 +14,7 @@ pub struct Node {
     #[serde(default = "default_ledger")]
     pub ledger: PathBuf,
     pub prepared: Option<PathBuf>,
+    pub engine: Option<Engine>,
     pub budget: Spanned<Budget>,
     #[serde(default)]
     pub tls: Tls,
@@ -29,6 +30,17 @@ pub struct Node {
 
 fn default_ledger() -> PathBuf {
     "ledger.sqlite".into()
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an engine as in { kind = \"ballista\", scheduler = \"df://127.0.0.1:50050\" }"
+)]
+pub struct Engine {
+    pub kind: Spanned<String>,
+    pub scheduler: Option<Spanned<String>>,
+    pub partitions: Option<Spanned<usize>>,
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@ use std::{path::Path, time::Duration};
 
 use skerry_proto::{DataType, Value};
 
-use super::{Domain, NodeConfig};
+use super::{Domain, EngineConfig, NodeConfig};
 
 const SAMPLE: &str = r#"
 region = "norrbotten"
@@ -271,4 +271,43 @@ fn domains_take_the_columns_type() {
             .typed(DataType::Integer)
             .is_err()
     );
+}
+
+#[test]
+fn an_engine_is_embedded_or_a_cluster() {
+    let with = |engine: &str| SAMPLE.replacen("persons", &format!("engine = {engine}\npersons"), 1);
+    assert_eq!(parse(SAMPLE).unwrap().engine, EngineConfig::Embedded);
+    let embedded = with("{ kind = \"embedded\" }");
+    assert_eq!(parse(&embedded).unwrap().engine, EngineConfig::Embedded);
+    let cluster = with("{ kind = \"ballista\", scheduler = \"df://10.0.0.1:50050\" }");
+    let expected = EngineConfig::Ballista {
+        scheduler: "10.0.0.1:50050".into(),
+        partitions: 16,
+    };
+    assert_eq!(parse(&cluster).unwrap().engine, expected);
+    for (engine, error) in [
+        ("{ kind = \"balista\" }", "did you mean `ballista`?"),
+        ("{ kind = \"ballista\" }", "scheduler = \"df://"),
+        (
+            "{ kind = \"ballista\", scheduler = \"10.0.0.1:50050\" }",
+            "no address of a Ballista",
+        ),
+        (
+            "{ kind = \"ballista\", scheduler = \"df://10.0.0.1\" }",
+            "no address of a Ballista",
+        ),
+        (
+            "{ kind = \"ballista\", scheduler = \"df://a:1\", partitions = 1 }",
+            "partitions",
+        ),
+        (
+            "{ kind = \"embedded\", partitions = 4 }",
+            "neither a scheduler nor partitions",
+        ),
+    ] {
+        let found = parse(&with(engine)).expect_err(engine);
+        assert!(found.contains(error), "{engine}: {found}");
+    }
+    let both = with("{ kind = \"ballista\", scheduler = \"df://a:1\" }\nprepared = \"prepared\"");
+    assert!(parse(&both).unwrap_err().contains("embedded engine alone"));
 }

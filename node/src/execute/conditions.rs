@@ -87,7 +87,7 @@ impl PhysicalOptimizerRule for KeepConditions {
 /// A sort-merge join whose condition takes any column to be NULL on some rows, through which no
 /// projection is pushed, and whose batches are in order. All else is the join's own.
 #[derive(Debug)]
-struct ConditionedJoin {
+pub(super) struct ConditionedJoin {
     join: Arc<dyn ExecutionPlan>,
     /// Of a left join: the left keys, by which its rows are in order. They come first among the columns.
     order: Option<Vec<Key>>,
@@ -97,7 +97,12 @@ struct ConditionedJoin {
 type Key = (Arc<dyn PhysicalExpr>, SortOptions);
 
 impl ConditionedJoin {
-    fn new(join: &SortMergeJoinExec, condition: &JoinFilter) -> EngineResult<Self> {
+    /// The engine's own join.
+    pub(super) fn join(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.join
+    }
+
+    pub(super) fn new(join: &SortMergeJoinExec, condition: &JoinFilter) -> EngineResult<Self> {
         let order = match join.join_type {
             // Their rows leave as they come, and none is padded.
             JoinType::Inner

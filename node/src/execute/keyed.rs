@@ -80,19 +80,22 @@ pub(super) async fn keys_above(
     let sums =
         by_key(rows, quote, &secret, &clipped, SUMS_BYTES)?.execute(0, context.task_ctx())?;
     let (keys, cut) = above(threshold, quote, sums).await?;
-    let clipped = match quote.clipped {
-        None => None,
-        Some(_) => {
-            let exact = clamped(*clipped.lock().unwrap_or_else(PoisonError::into_inner));
-            let noisy = mechanism::release(&quote.noise, &[exact]).map_err(failed)?;
-            noisy.first().copied()
-        }
-    };
+    let clipped = noisy_clipped(quote, &clipped)?;
     Ok(NoisyKeys { keys, cut, clipped })
 }
 
+/// The cell of clipped persons with its noise, if they are counted.
+pub(super) fn noisy_clipped(quote: &Quote, clipped: &Mutex<i128>) -> EngineResult<Option<i64>> {
+    if quote.clipped.is_none() {
+        return Ok(None);
+    }
+    let exact = clamped(*clipped.lock().unwrap_or_else(PoisonError::into_inner));
+    let noisy = mechanism::release(&quote.noise, &[exact]).map_err(failed)?;
+    Ok(noisy.first().copied())
+}
+
 /// The keys that reach the threshold, from sums in the order of keys; and whether some are left out.
-async fn above(
+pub(super) async fn above(
     threshold: &Threshold,
     quote: &Arc<Quote>,
     mut sums: SendableRecordBatchStream,
@@ -137,7 +140,7 @@ async fn above(
 }
 
 /// A cause is never told.
-fn failed(_error: mechanism::MechanismError) -> DataFusionError {
+pub(super) fn failed(_error: mechanism::MechanismError) -> DataFusionError {
     DataFusionError::Internal("no noise".to_owned())
 }
 
@@ -163,10 +166,7 @@ fn by_key(
     clipped: &Arc<Mutex<i128>>,
     bytes: usize,
 ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-    let schema = Arc::new(Schema::new(vec![
-        Field::new(KEY, ArrowType::Binary, false),
-        Field::new(CELLS, ArrowType::Binary, false),
-    ]));
+    let schema = sums_schema();
     let partitions = rows.properties().output_partitioning().partition_count();
     let sums = (0..partitions)
         .map(|partition| -> Arc<dyn PartitionStream> {
@@ -181,6 +181,22 @@ fn by_key(
             })
         })
         .collect();
+    in_order(sums)
+}
+
+/// Columns of sums: the key, and 16 bytes a cell.
+pub(super) fn sums_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(KEY, ArrowType::Binary, false),
+        Field::new(CELLS, ArrowType::Binary, false),
+    ]))
+}
+
+/// The plan of sums in the order of their keys, from streams in any order.
+pub(super) fn in_order(
+    sums: Vec<Arc<dyn PartitionStream>>,
+) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    let schema = sums_schema();
     let sums = StreamingTableExec::try_new(Arc::clone(&schema), sums, None, [], false, None)?;
     let order = PhysicalSortExpr::new_default(col(KEY, &schema)?);
     let Some(order) = LexOrdering::new([order]) else {
@@ -224,10 +240,7 @@ impl PartitionStream for PartitionSums {
             };
             Ok(Reading {
                 rows,
-                sum: OfKeys {
-                    sum,
-                    key: Key::new(),
-                },
+                sum: OfKeys::new(sum),
                 person: CurrentPerson::None,
                 measures: self.quote.measures.len(),
                 keys: self.quote.key_types.len(),
@@ -287,9 +300,16 @@ impl Reading {
 }
 
 /// The sums, and room for a row's key.
-struct OfKeys {
-    sum: KeyedSum,
+pub(super) struct OfKeys {
+    pub(super) sum: KeyedSum,
     key: Key,
+}
+
+impl OfKeys {
+    pub(super) fn new(sum: KeyedSum) -> Self {
+        let key = Key::new();
+        Self { sum, key }
+    }
 }
 
 impl PersonSums for OfKeys {
@@ -363,7 +383,7 @@ fn push(key: &mut Key, column: &ArrayRef, row: usize) -> EngineResult<()> {
 }
 
 /// Sums as batches of a bounded size: their bytes are addressed with 32 bits.
-fn batches(schema: &SchemaRef, sums: Vec<PartialSum>) -> Vec<EngineResult<RecordBatch>> {
+pub(super) fn batches(schema: &SchemaRef, sums: Vec<PartialSum>) -> Vec<EngineResult<RecordBatch>> {
     let mut batches = vec![];
     let (mut keys, mut cells) = (BinaryBuilder::new(), BinaryBuilder::new());
     let mut bytes = 0;

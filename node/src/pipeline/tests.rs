@@ -28,6 +28,7 @@ use crate::{
 
 mod bounds;
 mod changed_files;
+mod cluster;
 mod exact;
 mod hostile_rows;
 mod prepared;

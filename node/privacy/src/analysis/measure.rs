@@ -1,5 +1,6 @@
 //! Measures: what each person contributes to each group, as integers on a grid.
 
+use serde::{Deserialize, Serialize};
 use skerry_proto::{DataType, Value};
 
 use super::bins;
@@ -10,7 +11,7 @@ use crate::question::Expression;
 pub const UNITS_OF_BOUND: u64 = 1 << 32;
 
 /// A number of a row: clipped to a range, less a centre. NULL and NaN give none.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Factor {
     /// An integer or a float.
     pub argument: Expression,
@@ -42,7 +43,7 @@ impl Factor {
 }
 
 /// What is counted or summed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Counted {
     /// 1 for each person and group with a row that meets the condition.
     Persons {
@@ -84,7 +85,7 @@ pub enum Counted {
 }
 
 /// What one row does to the cells of one measure in its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Sets the one cell to one.
     Once,
@@ -97,7 +98,7 @@ pub enum Effect {
 }
 
 /// How values lie on the grid of whole cell units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grid {
     /// So many units make one.
     Multiply(u64),
@@ -154,7 +155,7 @@ impl Grid {
 }
 
 /// One measure of a release.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     /// What is counted or summed.
     pub counted: Counted,

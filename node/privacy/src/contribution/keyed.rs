@@ -15,11 +15,12 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{CELL_LIMIT, Norm, OutsideGroups, Slot};
+use super::{Bounding, CELL_LIMIT, Ending, Norm, OutsideGroups, Slot};
 use crate::{
-    analysis::{Partition, Quote},
+    analysis::Quote,
     key::Key,
     mechanism::{MechanismError, threshold::KeySum},
 };
@@ -30,7 +31,7 @@ const FEW_KEYS: usize = 1_024;
 
 /// A secret that is drawn for each release: by it a person's keys are ranked where there are too
 /// many. Neither the order of rows nor what a key says has a part in it.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct RankingSecret([u8; 32]);
 
 impl RankingSecret {
@@ -92,16 +93,23 @@ impl KeyedSum {
     /// For the keys of a quote; nothing if its groups are public.
     #[must_use]
     pub fn new(quote: &Quote, secret: RankingSecret) -> Option<Self> {
-        let Partition::Threshold(threshold) = &quote.partition else {
+        Self::of(&Bounding::of(quote), secret)
+    }
+
+    /// For the keys of a quote with this bounding; nothing if its groups are public.
+    #[must_use]
+    pub fn of(bounding: &Bounding, secret: RankingSecret) -> Option<Self> {
+        let (Some(most_keys), Ending::Clip { norm, clipped }) =
+            (bounding.most_keys, bounding.ending)
+        else {
             return None;
         };
-        let (slots, width) = Slot::of(&quote.measures);
         Some(Self {
-            slots,
-            width,
-            norm: quote.norm,
-            clipped: quote.clipped,
-            most_keys: usize::try_from(threshold.most_keys()).unwrap_or(usize::MAX),
+            slots: bounding.slots.clone(),
+            width: bounding.width,
+            norm,
+            clipped,
+            most_keys: usize::try_from(most_keys).unwrap_or(usize::MAX),
             secret,
             person: vec![],
             own: HashMap::new(),
@@ -237,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        analysis::measure::Measure,
+        analysis::{Partition, measure::Measure},
         contribution::ceil_sqrt,
         mechanism::{Mechanism, Noise, threshold::Threshold},
         question::Expression,

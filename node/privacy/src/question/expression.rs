@@ -1,13 +1,13 @@
 //! Scalar expressions. All are total: what would fail on a row gives NULL.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use skerry_proto::{DataType, Value};
 
 /// Integers up to this magnitude survive the way to a float unchanged.
 pub const INTEGER_TO_FLOAT_EXACT: i64 = 1 << 53;
 
 /// How two values of one type are compared. NULL on either side gives NULL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Comparison {
     /// `=`
     Equal,
@@ -25,7 +25,7 @@ pub enum Comparison {
 
 /// Arithmetic on two integers or two floats. Integers wrap; division by zero gives NULL for
 /// integers and IEEE's answer for floats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Arithmetic {
     /// `+`
     Add,
@@ -40,7 +40,7 @@ pub enum Arithmetic {
 }
 
 /// A part of a date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DateUnit {
     /// Year.
     Year,
@@ -59,7 +59,7 @@ pub enum DateUnit {
 }
 
 /// Functions whose cost does not hang on a value beyond its size.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Function {
     /// Absolute value; of the least integer NULL.
     Absolute,
@@ -113,7 +113,7 @@ pub enum Function {
 }
 
 /// A function of one row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Expression {
     /// A column of the input, by position.
     Column(usize),

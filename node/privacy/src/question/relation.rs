@@ -2,7 +2,7 @@
 //! person, and a person's rows are a function of that person's rows (as a multiset) and of public
 //! data alone.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use skerry_proto::DataType;
 
 use super::{Expression, TypeError, Window};
@@ -120,7 +120,7 @@ pub enum Matching {
 }
 
 /// An aggregate over one person's rows. NaN counts as NULL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PersonFunction {
     /// Rows whose argument is not NULL.
     Count,

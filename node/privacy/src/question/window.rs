@@ -8,13 +8,13 @@
 mod aggregate;
 mod evaluate;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use skerry_proto::{DataType, Value};
 
 use super::{Expression, PersonFunction, TypeError};
 
 /// Columns that are computed for each row over rows of the same person.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// Besides the unit: rows that differ in one of these don't see each other.
     pub keys: Vec<Expression>,
@@ -25,7 +25,7 @@ pub struct Window {
 }
 
 /// One expression of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SortKey {
     /// By what.
     pub by: Expression,
@@ -36,7 +36,7 @@ pub struct SortKey {
 }
 
 /// One new column.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WindowColumn {
     /// Which.
     pub function: WindowFunction,
@@ -45,7 +45,7 @@ pub struct WindowColumn {
 }
 
 /// What is computed for a row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WindowFunction {
     /// The row's place in the order, from 1.
     RowNumber,
@@ -86,7 +86,7 @@ pub enum WindowFunction {
 }
 
 /// The rows that a function sees from a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     /// How both ends are counted.
     pub unit: FrameUnit,
@@ -97,7 +97,7 @@ pub struct Frame {
 }
 
 /// How the ends of a frame are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FrameUnit {
     /// In rows.
     Rows,
@@ -106,7 +106,7 @@ pub enum FrameUnit {
 }
 
 /// One end of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Bound {
     /// The end of the person's rows on that side.
     Unbounded,

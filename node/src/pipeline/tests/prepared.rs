@@ -17,9 +17,9 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use super::*;
+use super::{cluster::Paper, *};
 use crate::{
-    execute,
+    execute::{self, Cluster},
     ingest::{IngestOptions, ingest},
     pass::Pass,
     plan::rebuild::rebuild,
@@ -271,6 +271,7 @@ enum Way {
     Any,
     Plan,
     Pass,
+    Cluster,
 }
 
 /// The vector before noise; nothing for a refused question, or one that isn't for a pass.
@@ -280,11 +281,14 @@ async fn cells(node: &Node, question: &wire::Question, way: Way) -> Option<Vec<i
     let (catalogue, engine) = (&node.catalogue, &node.engine);
     let vector = match way {
         Way::Any => {
-            let run = execute::execute(&quoted.ready, query, quote, catalogue, engine);
-            match run.await.unwrap() {
-                Outcome::Exact(vector) => vector.cells().to_vec(),
-                Outcome::AboveThreshold(_) => panic!("the groups are public"),
-            }
+            let run = execute::execute(&quoted.ready, query, quote, catalogue, engine, None);
+            exact(run.await.unwrap())
+        }
+        Way::Cluster => {
+            let cluster = Paper::default();
+            let (ready, cluster) = (&quoted.ready, Some(&cluster as &dyn Cluster));
+            let run = execute::execute(ready, query, quote, catalogue, engine, cluster);
+            exact(run.await.unwrap())
         }
         Way::Plan => {
             let rows = rebuild(query, quote, catalogue.policy(), catalogue).unwrap();
@@ -298,6 +302,13 @@ async fn cells(node: &Node, question: &wire::Question, way: Way) -> Option<Vec<i
         }
     };
     Some(vector)
+}
+
+fn exact(outcome: Outcome) -> Vec<i64> {
+    match outcome {
+        Outcome::Exact(vector) => vector.cells().to_vec(),
+        Outcome::AboveThreshold(_) => panic!("the groups are public"),
+    }
 }
 
 const FROM: &[&str] = &[
@@ -443,6 +454,8 @@ async fn prepared_tables_give_the_same_vector() {
                 continue;
             };
             answered += 1;
+            let there = cells(&twins.plain, &question, Way::Cluster).await;
+            assert_eq!(there.as_ref(), Some(&plain), "cluster, seed {seed}: {sql}");
             for way in [Way::Plan, Way::Pass] {
                 let Some(prepared) = cells(&twins.prepared, &question, way).await else {
                     continue;

@@ -26,7 +26,7 @@ use skerry_privacy::analysis::{
 };
 use skerry_proto::DataType;
 
-use super::{expression::total_cast, row::KeyCodes};
+use super::{Function, expression::total_cast, row::KeyCodes};
 
 /// A row's amount of the measure at this position in the quote, NULL for a row that doesn't
 /// contribute. `arguments` are those of [`Measure::arguments`].
@@ -56,8 +56,9 @@ pub(crate) fn amount(
 }
 
 #[derive(Debug)]
-struct Amount {
+pub(super) struct Amount {
     measure: Measure,
+    position: usize,
     /// Of the values of a count of values.
     codes: Option<KeyCodes>,
     /// The engine takes calls of one name with the same arguments for the same call.
@@ -66,9 +67,14 @@ struct Amount {
 }
 
 impl Amount {
-    fn new(measure: &Measure, position: usize) -> Self {
+    pub(super) fn written(&self) -> Function {
+        Function::Amount(self.measure.clone(), self.position)
+    }
+
+    pub(super) fn new(measure: &Measure, position: usize) -> Self {
         Self {
             measure: measure.clone(),
+            position,
             codes: match &measure.counted {
                 Counted::Values { values, .. } => Some(KeyCodes::new(values.iter())),
                 Counted::Persons { .. }

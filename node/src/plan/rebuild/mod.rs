@@ -7,6 +7,7 @@
 
 pub(crate) mod amount;
 mod expression;
+mod function;
 mod join;
 mod person;
 pub(crate) mod row;
@@ -32,8 +33,10 @@ use skerry_proto::DataType;
 
 pub(crate) use self::expression::rebuild_expression;
 use self::expression::total_cast;
+pub(crate) use self::function::Function;
 pub(crate) use self::person::{PersonSum, finish, sums_of};
 pub use self::window::WindowPlanner;
+pub(crate) use self::window::{PersonWindowExec, WindowWork};
 use super::lower::engine_type;
 
 /// Name of the output column with the privacy unit.

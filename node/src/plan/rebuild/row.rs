@@ -21,7 +21,7 @@ use datafusion::{
 };
 use skerry_proto::{DataType, Value};
 
-use super::{engine_type, expression::total_cast};
+use super::{Function, engine_type, expression::total_cast};
 
 /// The position of a row's group in the quote, NULL for a row outside all groups.
 pub(super) fn group(
@@ -171,7 +171,7 @@ impl ScalarUDFImpl for KeyCode {
 
 /// From key values to the position of the group.
 #[derive(Debug)]
-struct GroupPosition {
+pub(super) struct GroupPosition {
     groups: Groups,
     signature: Signature,
     /// What it does follows from the groups; two functions are the same if these are.
@@ -179,7 +179,11 @@ struct GroupPosition {
 }
 
 impl GroupPosition {
-    fn new(groups: &[Vec<Value>], key_types: &[DataType]) -> EngineResult<Self> {
+    pub(super) fn written(&self) -> Function {
+        Function::Group(self.values.clone(), self.groups.types.clone())
+    }
+
+    pub(super) fn new(groups: &[Vec<Value>], key_types: &[DataType]) -> EngineResult<Self> {
         let types = key_types
             .iter()
             .map(|data_type| engine_type(*data_type))

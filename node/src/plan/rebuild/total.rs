@@ -32,7 +32,7 @@ use datafusion::{
 use skerry_privacy::question::Expression;
 use skerry_proto::{DataType, Value};
 
-use super::engine_type;
+use super::{Function, engine_type};
 
 /// The value of an expression whose columns are these arguments.
 pub(super) fn total(expression: Expression, result: DataType, arguments: Vec<Expr>) -> Expr {
@@ -45,7 +45,7 @@ pub(super) fn read_as(column: Expr, data_type: DataType) -> Expr {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Total {
+pub(super) struct Total {
     expression: Expression,
     result: DataType,
     /// The engine takes calls of one name with the same arguments for the same call, so the name
@@ -55,7 +55,11 @@ struct Total {
 }
 
 impl Total {
-    fn new(expression: Expression, result: DataType) -> Self {
+    pub(super) fn written(&self) -> Function {
+        Function::Total(self.expression.clone(), self.result)
+    }
+
+    pub(super) fn new(expression: Expression, result: DataType) -> Self {
         Self {
             name: format!("total_{expression:?}_{result}"),
             expression,

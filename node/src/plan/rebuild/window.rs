@@ -25,7 +25,8 @@ use datafusion::{
 use skerry_privacy::question::Window;
 use skerry_proto::DataType;
 
-use self::operator::{PersonWindowExec, Work};
+use self::operator::Work;
+pub(crate) use self::operator::{PersonWindowExec, WindowWork};
 use super::{Part, Rebuilding, engine_type, expression::total_cast};
 
 impl Rebuilding<'_> {

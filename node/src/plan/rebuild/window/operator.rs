@@ -10,7 +10,7 @@ use datafusion::{
     arrow::{
         array::{ArrayRef, AsArray as _, RecordBatch, UInt64Array},
         compute::{concat_batches, take},
-        datatypes::SchemaRef,
+        datatypes::{Field, Schema, SchemaRef},
     },
     common::{Result as EngineResult, internal_err, tree_node::TreeNodeRecursion},
     execution::{
@@ -29,10 +29,14 @@ use datafusion::{
     },
 };
 use futures::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 use skerry_privacy::question::Window;
 use skerry_proto::{DataType, Value};
 
-use crate::plan::rebuild::total::{array_of, reader};
+use crate::plan::rebuild::{
+    engine_type,
+    total::{array_of, reader},
+};
 
 /// What is computed.
 #[derive(Debug)]
@@ -44,12 +48,20 @@ pub(super) struct Work {
     pub schema: SchemaRef,
 }
 
+/// What is computed, as data, beside the input.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WindowWork {
+    window: Window,
+    /// Names and types of the new columns.
+    columns: Vec<(String, DataType)>,
+}
+
 /// The unit is the first column.
 const UNIT: usize = 0;
 
 /// The operator.
 #[derive(Debug)]
-pub(super) struct PersonWindowExec {
+pub(crate) struct PersonWindowExec {
     input: Arc<dyn ExecutionPlan>,
     work: Arc<Work>,
     unit: PhysicalSortExpr,
@@ -57,6 +69,46 @@ pub(super) struct PersonWindowExec {
 }
 
 impl PersonWindowExec {
+    /// What it computes, as data.
+    pub(crate) fn written(&self) -> WindowWork {
+        let Work {
+            window,
+            types,
+            schema,
+        } = &*self.work;
+        let fields = schema.fields().iter();
+        let names = fields.skip(schema.fields().len() - types.len());
+        let names = names.map(|field| field.name().clone());
+        WindowWork {
+            window: window.clone(),
+            columns: names.zip(types.iter().copied()).collect(),
+        }
+    }
+
+    /// The operator that computes this over an input.
+    pub(crate) fn reading(input: Arc<dyn ExecutionPlan>, work: WindowWork) -> EngineResult<Self> {
+        let WindowWork { window, columns } = work;
+        let more = columns
+            .iter()
+            .map(|(name, data_type)| Arc::new(Field::new(name, engine_type(*data_type), true)));
+        let fields = input
+            .schema()
+            .fields()
+            .iter()
+            .cloned()
+            .chain(more)
+            .collect::<Vec<_>>();
+        let work = Work {
+            window,
+            types: columns
+                .into_iter()
+                .map(|(_, data_type)| data_type)
+                .collect(),
+            schema: Arc::new(Schema::new(fields)),
+        };
+        Self::new(input, Arc::new(work))
+    }
+
     pub(super) fn new(input: Arc<dyn ExecutionPlan>, work: Arc<Work>) -> EngineResult<Self> {
         let of_input = input.schema();
         if of_input.fields().len() + work.types.len() != work.schema.fields().len() {
