@@ -1,6 +1,7 @@
 //! Between quotes and releases: has the bounds of those releases found that are worth it, and quotes
 //! the answers with them.
 
+use futures::future::join;
 use skerry_proto::{QueryId, Refusal, wire};
 
 use crate::{
@@ -133,50 +134,62 @@ async fn totals(
     if wanted.is_empty() {
         return Ok(None);
     }
-    // The totals are told in cell units, which follow from the frame of the search.
-    for index in wanted {
-        let (question, quotes) = &quoted.frontiers[*index];
-        let Some((_, first)) = quotes.first() else {
-            continue;
-        };
-        let question = wire::Question {
-            frame: bounds::search_frame(&first.measures),
-            ..question.clone()
-        };
-        let shape = QuoteShape {
-            keys: frontiers[*index].keys(),
-            aggregates: frontiers[*index].aggregate.aggr_expr.len(),
-        };
-        let asked = still_asked(regions, quotes, &quoted.missing);
-        let quotes =
-            dispatch::one_quote(&asked, shape, &question, terms, &mut quoted.missing).await?;
-        dispatch::all_agree(&quotes)?;
-        quoted.frontiers[*index] = (question, quotes);
-    }
-    let mut of_totals = Quoted {
-        missing: quoted.missing.clone(),
-        ..Quoted::default()
-    };
+    let mut of_totals = Quoted::default();
     for index in wanted {
         let (question, quotes) = &quoted.frontiers[*index];
         let Some((_, first)) = quotes.first() else {
             of_totals.frontiers.push((question.clone(), Vec::new()));
             continue;
         };
+        // The totals are told in cell units, which follow from the frame of the search.
         let question = wire::Question {
-            mechanism: first.noise.unwrap_or_default().mechanism,
-            ..bounds::shares(question)?.0
+            frame: bounds::search_frame(&first.measures),
+            ..question.clone()
+        };
+        let mechanism = |quotes: &Quotes| match quotes.first() {
+            Some((_, quote)) => quote.noise.unwrap_or_default().mechanism,
+            None => wire::Mechanism::Unspecified.into(),
+        };
+        let search_with = |mechanism| -> Result<_, Refusal> {
+            Ok(wire::Question {
+                mechanism,
+                ..bounds::shares(&question)?.0
+            })
         };
         let shape = QuoteShape {
+            keys: frontiers[*index].keys(),
+            aggregates: frontiers[*index].aggregate.aggr_expr.len(),
+        };
+        let shape_of_totals = QuoteShape {
             keys: 1,
             aggregates: 0,
         };
-        let asked = still_asked(regions, quotes, &of_totals.missing);
-        let missing = &mut of_totals.missing;
-        let quotes = dispatch::one_quote(&asked, shape, &question, terms, missing).await?;
+        let asked = still_asked(regions, quotes, &quoted.missing);
+        // Both at once: a frame hardly ever changes the mechanism.
+        let expected = mechanism(quotes);
+        let mut search = search_with(expected)?;
+        let mut missing = quoted.missing.clone();
+        let (quotes, mut totals) = join(
+            dispatch::one_quote(&asked, shape, &question, terms, &mut quoted.missing),
+            dispatch::one_quote(&asked, shape_of_totals, &search, terms, &mut missing),
+        )
+        .await;
+        let quotes = quotes?;
         dispatch::all_agree(&quotes)?;
-        of_totals.frontiers.push((question, quotes));
+        if mechanism(&quotes) != expected {
+            search = search_with(mechanism(&quotes))?;
+            missing = quoted.missing.clone();
+            let asked = still_asked(regions, &quotes, &missing);
+            totals =
+                dispatch::one_quote(&asked, shape_of_totals, &search, terms, &mut missing).await;
+        }
+        let totals = totals?;
+        dispatch::all_agree(&totals)?;
+        of_totals.missing.extend(missing);
+        of_totals.frontiers.push((search, totals));
+        quoted.frontiers[*index] = (question, quotes);
     }
+    of_totals.missing.extend(quoted.missing.clone());
     let of_search = Terms {
         query_id: search_id(&terms.query_id)?,
         ..terms.clone()

@@ -21,8 +21,12 @@ use skerry_proto::{Value, wire};
 use crate::{
     frontier::{Frontier, Released},
     merge::{self, Merged},
-    noise, statistic, tree,
+    statistic,
 };
+
+mod figures;
+
+pub(crate) use figures::{Figures, Finished};
 
 /// The hidden column that numbers the draws.
 pub(crate) const DRAW: &str = "__draw";
@@ -61,13 +65,13 @@ fn scalar(value: &Value, data_type: &DataType) -> Result<ScalarValue> {
 }
 
 /// The table of a release: key columns `k0…`, measures of one cell `m0…`, for each aggregate over
-/// measures of many cells its figure `f0…`, the row's number, and the draw's when there are draws.
-/// `draws` has for each draw its cells, keys × cells.
+/// measures of many cells its figure `f0…`, the row's number, and the draw's, counted from none.
 pub(crate) fn table(
     frontier: &Frontier,
-    merged: &Merged,
-    draws: &[(i64, Vec<Vec<f64>>)],
+    figures: &Figures<'_>,
+    draws: &[Finished],
 ) -> Result<Arc<dyn TableSource>> {
+    let merged = figures.merged();
     let groups = merged.keys.len();
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -88,36 +92,20 @@ pub(crate) fn table(
         fields.push(Field::new(format!("k{key}"), data_type.clone(), true));
         columns.push(concat(&repeated)?);
     }
-    let starts = merge::starts(&merged.measures);
-    for (measure, of_measure) in merged.measures.iter().enumerate() {
-        if is_many(of_measure) {
-            continue;
-        }
-        let cells = draws
-            .iter()
-            .flat_map(|(_, cells)| cells.iter().map(|row| row[starts[measure]]));
+    for (place, measure) in figures.measures().enumerate() {
+        let cells = draws.iter().flat_map(|draw| draw.measures[place].iter());
         fields.push(Field::new(format!("m{measure}"), DataType::Float64, false));
-        columns.push(Arc::new(Float64Array::from_iter_values(cells)));
+        columns.push(Arc::new(Float64Array::from_iter_values(cells.copied())));
     }
-    for (index, aggregate) in merged.aggregates.iter().enumerate() {
-        let Some(figure) = Figure::of(aggregate, merged, &starts) else {
-            continue;
-        };
-        let figures = draws.iter().flat_map(|(_, cells)| {
-            cells
-                .iter()
-                .enumerate()
-                .map(|(group, row)| figure.from(group, row))
-        });
-        fields.push(Field::new(format!("f{index}"), DataType::Float64, true));
-        columns.push(Arc::new(figures.collect::<Float64Array>()));
+    for (place, aggregate) in figures.aggregates().enumerate() {
+        let made = draws.iter().flat_map(|draw| draw.made[place].iter());
+        fields.push(Field::new(format!("f{aggregate}"), DataType::Float64, true));
+        columns.push(Arc::new(made.copied().collect::<Float64Array>()));
     }
     let numbers = draws.iter().flat_map(|_| 0..groups as i64);
     fields.push(Field::new(ROW, DataType::Int64, false));
     columns.push(Arc::new(Int64Array::from_iter_values(numbers)));
-    let draw = draws
-        .iter()
-        .flat_map(|(draw, _)| std::iter::repeat_n(*draw, groups));
+    let draw = (0..draws.len() as i64).flat_map(|draw| std::iter::repeat_n(draw, groups));
     fields.push(Field::new(DRAW, DataType::Int64, false));
     columns.push(Arc::new(Int64Array::from_iter_values(draw)));
     let schema = Arc::new(Schema::new(fields));
@@ -126,94 +114,6 @@ pub(crate) fn table(
         schema,
         vec![vec![batch]],
     )?)))
-}
-
-/// Whether a measure has many cells in a group.
-fn is_many(measure: &wire::Measure) -> bool {
-    matches!(
-        measure.kind(),
-        wire::MeasureKind::Bins | wire::MeasureKind::Values
-    )
-}
-
-/// A figure that is made of a measure's many cells, beyond what an expression can say.
-enum Figure<'a> {
-    Quantile {
-        cells: std::ops::Range<usize>,
-        edges: &'a [f64],
-        whole: bool,
-        fraction: f64,
-    },
-    /// Values count whose persons are above what empty ones reach in one of twenty cases.
-    Values {
-        cells: std::ops::Range<usize>,
-        /// For each group.
-        thresholds: Vec<f64>,
-    },
-}
-
-impl<'a> Figure<'a> {
-    fn of(aggregate: &wire::Aggregate, merged: &'a Merged, starts: &[usize]) -> Option<Self> {
-        let measure = *aggregate.measures.first()? as usize;
-        let of_measure = merged.measures.get(measure)?;
-        let cells = *starts.get(measure)?..*starts.get(measure + 1)?;
-        match aggregate.function() {
-            wire::AggregateFunction::Quantile => {
-                let edges = &of_measure.edges;
-                Some(Self::Quantile {
-                    cells,
-                    edges,
-                    whole: aggregate.data_type() == wire::DataType::Integer
-                        && edges.windows(2).all(|ends| ends[1] - ends[0] == 1.0),
-                    fraction: aggregate.fraction_nano as f64 / 1e9,
-                })
-            }
-            wire::AggregateFunction::CountValues => {
-                let mut known: Vec<(Vec<u64>, f64)> = Vec::new();
-                let thresholds = (0..merged.keys.len())
-                    .map(|group| {
-                        let noise = merged.noise(group, &[(cells.start, 1.0)]);
-                        threshold(&noise, &mut known)
-                    })
-                    .collect();
-                Some(Self::Values { cells, thresholds })
-            }
-            _ => None,
-        }
-    }
-
-    fn from(&self, group: usize, row: &[f64]) -> Option<f64> {
-        match self {
-            Self::Quantile {
-                cells,
-                edges,
-                whole,
-                fraction,
-            } => tree::quantiles(&row[cells.clone()], edges, *whole, &[*fraction])
-                .into_iter()
-                .next()
-                .flatten(),
-            Self::Values { cells, thresholds } => {
-                let threshold = thresholds.get(group).copied().unwrap_or(f64::INFINITY);
-                let present = row[cells.clone()]
-                    .iter()
-                    .filter(|persons| **persons > threshold);
-                Some(present.count() as f64)
-            }
-        }
-    }
-}
-
-/// Persons that a value without any is below in 95 of 100 cases.
-pub(crate) fn threshold(noise: &noise::Sum, known: &mut Vec<(Vec<u64>, f64)>) -> f64 {
-    let key = noise.key();
-    if let Some((_, threshold)) = known.iter().find(|(other, _)| *other == key) {
-        return *threshold;
-    }
-    // The noise is symmetric: half of what is beyond 90 % is above.
-    let threshold = noise.half_width(0.9).max(0.5);
-    known.push((key, threshold));
-    threshold
 }
 
 /// The plan that stands for a release, with the schema of the aggregate that was there.

@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 
 use prost::Message as _;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use skerry_proto::{ErrorCode, Refusal, RegionId, Value, limit, wire};
 
@@ -15,11 +13,13 @@ use crate::{
     threshold::RegionThreshold,
 };
 
+mod draws;
 mod frame;
 mod parts;
 mod quote;
 
 pub(crate) use self::{
+    draws::{Block, DRAWS_OF_BLOCK},
     frame::{frame, hull},
     parts::RegionPart,
     quote::{agree, cell_noise, check_quote, starts, width},
@@ -291,39 +291,6 @@ impl Merged {
     pub fn noises(&self) -> usize {
         let of_part = |part: &Part| part.groups * part.noise.len();
         self.parts.iter().map(of_part).sum()
-    }
-
-    /// Streams of draws. They start from the released bytes: the same release gives the same
-    /// draws, so that one that is used twice varies together, and a retry gets the same intervals.
-    pub fn draws(&self) -> Draws<'_> {
-        Draws {
-            merged: self,
-            streams: self
-                .parts
-                .iter()
-                .map(|part| ChaCha8Rng::from_seed(part.seed))
-                .collect(),
-        }
-    }
-}
-
-/// What the cells could have been, given what they are and how noise is drawn.
-pub(crate) struct Draws<'a> {
-    merged: &'a Merged,
-    streams: Vec<ChaCha8Rng>,
-}
-
-impl Draws<'_> {
-    /// The next draw of all noise: by region's part, in the order of the region's own vector,
-    /// whatever other regions have.
-    pub fn noises(&mut self) -> Vec<Vec<Vec<f64>>> {
-        let parts = self.merged.parts.iter().zip(&mut self.streams);
-        parts
-            .map(|(part, stream)| {
-                let mut cells = || part.noise.iter().map(|noise| noise.draw(stream)).collect();
-                (0..part.groups).map(|_| cells()).collect()
-            })
-            .collect()
     }
 }
 

@@ -6,7 +6,9 @@
 
 use std::f64::consts::PI;
 
-use rand::Rng;
+use rand::{RngCore as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, Exp1, StandardNormal};
 
 /// How many digits of probability quantiles are computed to.
 const TOLERANCE: f64 = 1e-7;
@@ -39,11 +41,14 @@ impl Noise {
             },
         }
     }
+}
 
-    /// One draw.
-    pub fn draw(self, rng: &mut impl Rng) -> f64 {
+#[cfg(test)]
+impl Noise {
+    /// One draw by the inverse of the distribution, for tests: they hold [`Stream`] against it.
+    pub fn draw(self, random: &mut impl rand::Rng) -> f64 {
         // In (0, 1): the logarithms stay finite.
-        let mut uniform = || rng.random::<f64>().max(f64::MIN_POSITIVE);
+        let mut uniform = || random.random::<f64>().max(f64::MIN_POSITIVE);
         match self {
             Self::Laplace { scale } => {
                 let sign = if uniform() < 0.5 { -1.0 } else { 1.0 };
@@ -53,6 +58,53 @@ impl Noise {
                 sigma * (-2.0 * uniform().ln()).sqrt() * (2.0 * PI * uniform()).cos()
             }
         }
+    }
+}
+
+/// Draws of noises, one after the other. The same seed and number give the same.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    random: ChaCha8Rng,
+    /// Random bits for signs, and how many of them are left.
+    signs: u64,
+    left: u32,
+}
+
+impl Stream {
+    /// One of a seed's streams, which are independent of each other.
+    pub fn new(seed: [u8; 32], number: u64) -> Self {
+        let mut random = ChaCha8Rng::from_seed(seed);
+        random.set_stream(number);
+        Self {
+            random,
+            signs: 0,
+            left: 0,
+        }
+    }
+
+    /// One draw.
+    pub fn draw(&mut self, noise: Noise) -> f64 {
+        match noise {
+            Noise::Laplace { scale } => {
+                let magnitude: f64 = Exp1.sample(&mut self.random);
+                scale * magnitude * self.sign()
+            }
+            Noise::Gaussian { sigma } => {
+                let standard: f64 = StandardNormal.sample(&mut self.random);
+                sigma * standard
+            }
+        }
+    }
+
+    fn sign(&mut self) -> f64 {
+        if self.left == 0 {
+            self.signs = self.random.next_u64();
+            self.left = u64::BITS;
+        }
+        self.left -= 1;
+        let bit = self.signs & 1;
+        self.signs >>= 1;
+        1.0 - 2.0 * bit as f64
     }
 }
 
@@ -148,9 +200,6 @@ impl Sum {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
     use super::*;
 
     fn sum(noises: &[Noise]) -> Sum {
@@ -190,7 +239,7 @@ mod tests {
 
     #[test]
     fn quantiles_cover_the_draws() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut stream = Stream::new([1; 32], 0);
         for noises in [
             vec![laplace(5.0)],
             vec![gaussian(5.0)],
@@ -201,7 +250,7 @@ mod tests {
             let half_width = sum.half_width(0.95);
             let (n, mut inside, mut square) = (200_000, 0, 0.0);
             for _ in 0..n {
-                let x: f64 = noises.iter().map(|noise| noise.draw(&mut rng)).sum();
+                let x: f64 = noises.iter().map(|noise| stream.draw(*noise)).sum();
                 inside += usize::from(x.abs() <= half_width);
                 square += x * x;
             }

@@ -6,6 +6,8 @@
 //! with any number of parts). A quantile is where the cumulated counts of the finest bins first
 //! reach it, from below; that is monotone in the fraction, whatever the noise.
 
+use std::ops::Range;
+
 /// Bins of one level that make one of the next; the nodes' own number.
 const BRANCHES: usize = 8;
 
@@ -20,97 +22,124 @@ pub(crate) fn levels(leaves: usize) -> Vec<usize> {
     levels
 }
 
-/// The finest counts, reconciled with all coarser ones. All cells have the same noise.
-fn reconciled(cells: &[f64], leaves: usize) -> Vec<f64> {
-    let levels = levels(leaves);
-    let mut starts = vec![0];
-    for level in &levels {
-        starts.push(starts[starts.len() - 1] + level);
-    }
-    // From the finest up: the best estimate of each bin from itself and all below it, and its
-    // variance in units of one cell's.
-    let mut estimate: Vec<Vec<f64>> = vec![cells[..leaves].to_vec()];
-    let mut variance: Vec<Vec<f64>> = vec![vec![1.0; leaves]];
-    for level in 1..levels.len() {
-        let own = &cells[starts[level]..starts[level + 1]];
-        let (below, of_below) = (&estimate[level - 1], &variance[level - 1]);
-        let parts = |values: &[f64]| -> Vec<f64> {
-            values
-                .chunks(BRANCHES)
-                .map(|part| part.iter().sum())
-                .collect()
-        };
-        let (sums, variances) = (parts(below), parts(of_below));
-        let mut combined = Vec::with_capacity(own.len());
-        let mut left = Vec::with_capacity(own.len());
-        for ((own, sum), of_sum) in own.iter().zip(sums).zip(variances) {
-            let weight = of_sum / (1.0 + of_sum);
-            combined.push(weight * own + (1.0 - weight) * sum);
-            left.push(weight);
-        }
-        estimate.push(combined);
-        variance.push(left);
-    }
-    // And down again: what a bin's parts lack of it is given to them by their variances.
-    for level in (1..levels.len()).rev() {
-        let (finer, coarser) = estimate.split_at_mut(level);
-        let parts = finer[level - 1].chunks_mut(BRANCHES);
-        let of_parts = variance[level - 1].chunks(BRANCHES);
-        for ((parts, of_parts), whole) in parts.zip(of_parts).zip(&coarser[0]) {
-            let lack = whole - parts.iter().sum::<f64>();
-            let total: f64 = of_parts.iter().sum();
-            for (part, of_part) in parts.iter_mut().zip(of_parts) {
-                *part += lack * of_part / total;
-            }
-        }
-    }
-    estimate.swap_remove(0)
+/// A tree of bins, and how its levels are weighed. All cells have the same noise.
+pub(crate) struct Tree {
+    levels: Vec<Level>,
 }
 
-/// The value at each of the fractions; none where no rows are left after the noise. `whole`: each
-/// bin is one whole number, else values are taken to lie evenly within their bin.
-pub(crate) fn quantiles(
-    cells: &[f64],
-    edges: &[f64],
-    whole: bool,
-    fractions: &[f64],
-) -> Vec<Option<f64>> {
-    let leaves = edges.len().saturating_sub(1);
-    let counts = reconciled(cells, leaves);
-    let total: f64 = counts.iter().sum();
-    fractions
-        .iter()
-        .map(|fraction| {
-            if total <= 0.0 {
-                return None;
-            }
-            let wanted = fraction * total;
-            let mut below = 0.0;
-            for (bin, count) in counts.iter().enumerate() {
-                let reached = below + count;
-                if reached >= wanted && reached > 0.0 {
-                    let part = if *count > 0.0 {
-                        ((wanted - below) / count).clamp(0.0, 1.0)
-                    } else {
-                        0.0
-                    };
-                    let width = if whole {
-                        0.0
-                    } else {
-                        edges[bin + 1] - edges[bin]
-                    };
-                    return Some(edges[bin] + part * width);
+/// One level of a tree.
+struct Level {
+    /// Where its bins are among the cells.
+    cells: Range<usize>,
+    /// For each bin, how much its own count weighs against the sum of its parts in the best estimate
+    /// from both; that is the estimate's variance too, in units of one cell's.
+    weights: Vec<f64>,
+    /// For each bin, its part of what the bins of its whole lack, which is by variances.
+    shares: Vec<f64>,
+}
+
+impl Tree {
+    /// With so many of the finest bins.
+    pub fn new(leaves: usize) -> Self {
+        let mut tree: Vec<Level> = Vec::new();
+        let mut start = 0;
+        for bins in levels(leaves) {
+            let weights = match tree.last() {
+                None => vec![1.0; bins],
+                Some(finer) => {
+                    let parts = finer.weights.chunks(BRANCHES);
+                    let of_sums = parts.map(|parts| parts.iter().sum::<f64>());
+                    of_sums.map(|of_sum| of_sum / (1.0 + of_sum)).collect()
                 }
-                below = reached;
-            }
-            let last = if whole {
-                leaves.checked_sub(1)?
-            } else {
-                leaves
             };
-            edges.get(last).copied()
-        })
-        .collect()
+            let shares = weights.chunks(BRANCHES).flat_map(|parts| {
+                let total: f64 = parts.iter().sum();
+                parts.iter().map(move |part| part / total)
+            });
+            tree.push(Level {
+                cells: start..start + bins,
+                shares: shares.collect(),
+                weights,
+            });
+            start += bins;
+        }
+        Self { levels: tree }
+    }
+
+    /// The finest counts, reconciled with all coarser ones.
+    fn reconciled(&self, cells: &[f64]) -> Vec<f64> {
+        let mut levels = self.levels.iter();
+        let Some(finest) = levels.next() else {
+            return Vec::new();
+        };
+        // From the finest up: the best estimate of each bin from itself and all below it.
+        let mut finer: Vec<Vec<f64>> = Vec::new();
+        let mut estimate = cells[finest.cells.clone()].to_vec();
+        for level in levels {
+            let own = cells[level.cells.clone()].iter().zip(&level.weights);
+            let combined = own
+                .zip(estimate.chunks(BRANCHES))
+                .map(|((own, weight), parts)| {
+                    weight * own + (1.0 - weight) * parts.iter().sum::<f64>()
+                })
+                .collect();
+            finer.push(std::mem::replace(&mut estimate, combined));
+        }
+        // And down again: what a bin's parts lack of it is given to them by their variances.
+        for (mut parts, level) in finer.into_iter().zip(&self.levels).rev() {
+            let of_wholes = parts.chunks_mut(BRANCHES);
+            let shares = level.shares.chunks(BRANCHES);
+            for ((parts, shares), whole) in of_wholes.zip(shares).zip(&estimate) {
+                let lack = whole - parts.iter().sum::<f64>();
+                for (part, share) in parts.iter_mut().zip(shares) {
+                    *part += lack * share;
+                }
+            }
+            estimate = parts;
+        }
+        estimate
+    }
+
+    /// The value at a fraction; none where no rows are left after the noise. `whole`: each bin is
+    /// one whole number, else values are taken to lie evenly within their bin.
+    pub fn quantile(
+        &self,
+        cells: &[f64],
+        edges: &[f64],
+        whole: bool,
+        fraction: f64,
+    ) -> Option<f64> {
+        let counts = self.reconciled(cells);
+        let total: f64 = counts.iter().sum();
+        if total <= 0.0 {
+            return None;
+        }
+        let wanted = fraction * total;
+        let mut below = 0.0;
+        for (bin, count) in counts.iter().enumerate() {
+            let reached = below + count;
+            if reached >= wanted && reached > 0.0 {
+                let part = if *count > 0.0 {
+                    ((wanted - below) / count).clamp(0.0, 1.0)
+                } else {
+                    0.0
+                };
+                let width = if whole {
+                    0.0
+                } else {
+                    edges[bin + 1] - edges[bin]
+                };
+                return Some(edges[bin] + part * width);
+            }
+            below = reached;
+        }
+        let last = if whole {
+            counts.len().checked_sub(1)?
+        } else {
+            counts.len()
+        };
+        edges.get(last).copied()
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +166,7 @@ mod tests {
         #[test]
         fn exact_counts_stay(leaves in proptest::collection::vec(0u32..50, 1..520)) {
             let leaves: Vec<f64> = leaves.into_iter().map(f64::from).collect();
-            let found = reconciled(&tree(&leaves), leaves.len());
+            let found = Tree::new(leaves.len()).reconciled(&tree(&leaves));
             for (found, exact) in found.iter().zip(&leaves) {
                 prop_assert!((found - exact).abs() < 1e-9);
             }
@@ -150,8 +179,9 @@ mod tests {
             let edges: Vec<f64> = (0..=100).map(f64::from).collect();
             let cells: Vec<f64> = tree(&[3.0; 100]).iter().zip(&noise).map(|(a, b)| a + b).collect();
             let fractions: Vec<f64> = (0..=20).map(|part| f64::from(part) / 20.0).collect();
-            let found = quantiles(&cells, &edges, false, &fractions);
-            let known: Vec<f64> = found.into_iter().flatten().collect();
+            let tree = Tree::new(100);
+            let found = fractions.into_iter().map(|fraction| tree.quantile(&cells, &edges, false, fraction));
+            let known: Vec<f64> = found.flatten().collect();
             prop_assert!(known.is_sorted());
         }
     }
@@ -169,7 +199,7 @@ mod tests {
                 .collect();
             let half = |counts: &[f64]| counts[..256].iter().sum::<f64>() - 2_560.0;
             flat += half(&cells).powi(2);
-            tree_error += half(&reconciled(&cells, 512)).powi(2);
+            tree_error += half(&Tree::new(512).reconciled(&cells)).powi(2);
         }
         assert!(tree_error < flat / 10.0, "{tree_error} {flat}");
     }
@@ -178,9 +208,11 @@ mod tests {
     fn the_median_of_known_counts() {
         let edges: Vec<f64> = (0..=5).map(f64::from).collect();
         let cells = [0.0, 10.0, 0.0, 10.0, 0.0];
-        let median = |whole| quantiles(&cells, &edges, whole, &[0.5, 0.75, 1.0]);
+        let tree = Tree::new(5);
+        let median =
+            |whole| [0.5, 0.75, 1.0].map(|part| tree.quantile(&cells, &edges, whole, part));
         assert_eq!(median(true), [Some(1.0), Some(3.0), Some(3.0)]);
         assert_eq!(median(false), [Some(2.0), Some(3.5), Some(4.0)]);
-        assert_eq!(quantiles(&[0.0; 5], &edges, true, &[0.5]), [None]);
+        assert_eq!(tree.quantile(&[0.0; 5], &edges, true, 0.5), None);
     }
 }

@@ -8,10 +8,8 @@ use datafusion::{
     arrow::{
         array::{Array as _, ArrayRef, Int64Array, RecordBatch},
         compute::concat_batches,
-        datatypes::{DataType, Field, Schema},
     },
     common::{Column, DataFusionError, Result, plan_err},
-    datasource::{MemTable, provider_as_source},
     execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Projection, TableSource},
     physical_plan::collect,
@@ -19,7 +17,7 @@ use datafusion::{
 
 use crate::{
     consistency::Consistency,
-    finish::{self, DRAW, Wide, column},
+    finish::{self, Figures, Wide, column},
     frontier::{Frontier, Released},
     merge::Merged,
     samples::{Intervals, LEVEL, Samples, int64},
@@ -29,15 +27,6 @@ use crate::{
     total::total,
     widen::{Leaves, widen},
 };
-
-/// Draws of a small answer; larger ones get fewer, down to the least.
-const MOST_DRAWS: usize = 4_000;
-const FEWEST_DRAWS: usize = 400;
-/// Rows of all leaves and draws that are computed with in one go, and altogether.
-const ROWS_AT_ONCE: usize = 500_000;
-const ROWS: usize = 4_000_000;
-/// Noises that are drawn altogether: a median has hundreds of cells in each region.
-const NOISES: usize = 4_000_000;
 
 /// One column of the answer.
 #[derive(Debug)]
@@ -240,7 +229,10 @@ async fn released_rows(
     let tables = frontiers
         .iter()
         .zip(merged)
-        .map(|(frontier, merged)| finish::table(frontier, merged, &[(0, merged.cells.clone())]))
+        .map(|(frontier, merged)| {
+            let figures = Figures::of(merged);
+            finish::table(frontier, &figures, &[figures.finish(&merged.cells)])
+        })
         .collect::<Result<Vec<_>>>()?;
     let leaves = Cells {
         merged,
@@ -352,26 +344,6 @@ impl Leaves for Cells<'_> {
     }
 }
 
-/// How many draws are made.
-#[derive(Debug, Clone, Copy)]
-struct Draws {
-    draws: usize,
-    at_once: usize,
-}
-
-impl Draws {
-    fn within(most: usize, merged: &[Merged]) -> Self {
-        let groups = merged.iter().map(|m| m.keys.len()).sum::<usize>().max(1);
-        let noises = merged.iter().map(Merged::noises).sum::<usize>().max(1);
-        let draws = (ROWS / groups).min(NOISES / noises);
-        let draws = draws.clamp(FEWEST_DRAWS, MOST_DRAWS).min(most);
-        Self {
-            draws,
-            at_once: (ROWS_AT_ONCE / groups).clamp(1, draws),
-        }
-    }
-}
-
 /// Whether the upper plan can be run, on the answer and on draws.
 pub(crate) async fn rehearse(
     state: &SessionState,
@@ -406,71 +378,12 @@ pub(crate) async fn rehearse(
     Ok(())
 }
 
-/// Runs the upper plan on draws, some at a time, and takes the percentiles of `wanted` columns.
-async fn draw(
-    state: &SessionState,
-    upper: &LogicalPlan,
-    releases: Releases<'_>,
-    wanted: &[usize],
-    draws: Draws,
-    mut samples: Samples,
-) -> Result<Vec<Intervals>> {
-    let Draws { draws, at_once } = draws;
-    let Releases {
-        frontiers,
-        merged,
-        consistency,
-    } = releases;
-    let mut streams: Vec<_> = merged.iter().map(Merged::draws).collect();
-    let mut done = 0;
-    while done < draws {
-        let now = at_once.min(draws - done);
-        let numbers: Vec<i64> = (0..now as i64).collect();
-        let mut drawn: Vec<Vec<(i64, Vec<Vec<f64>>)>> = vec![Vec::new(); merged.len()];
-        for number in &numbers {
-            // All releases of one draw together: what adds up does so across them.
-            let mut noises: Vec<_> = streams.iter_mut().map(|stream| stream.noises()).collect();
-            consistency.apply(&mut noises);
-            for ((drawn, merged), noises) in drawn.iter_mut().zip(merged).zip(&noises) {
-                drawn.push((*number, merged.less(noises)));
-            }
-        }
-        let tables = frontiers
-            .iter()
-            .zip(merged)
-            .zip(&drawn)
-            .map(|((frontier, merged), cells)| finish::table(frontier, merged, cells))
-            .collect::<Result<Vec<_>>>()?;
-        let leaves = Cells {
-            merged,
-            tables,
-            draws: Some(numbered(numbers)?),
-        };
-        let visible = upper.schema().columns();
-        let wide = widen(upper.clone(), &leaves)?;
-        let mut exprs = renamed(wanted.iter().map(|at| &visible[*at]));
-        exprs.push(column(&wide.row).alias("row"));
-        let batch = run(state, exprs, wide.plan).await?;
-        samples.add(&batch)?;
-        done += now;
-    }
-    Ok(samples.intervals(draws))
-}
-
-fn numbered(numbers: Vec<i64>) -> Result<Arc<dyn TableSource>> {
-    let schema = Arc::new(Schema::new(vec![Field::new(DRAW, DataType::Int64, false)]));
-    let column = Arc::new(Int64Array::from(numbers));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column])?;
-    Ok(provider_as_source(Arc::new(MemTable::try_new(
-        schema,
-        vec![vec![batch]],
-    )?)))
-}
-
+mod draws;
 mod expected;
 mod presented;
 mod resolve;
 
+use draws::{Draws, MOST_DRAWS, draw};
 pub(crate) use expected::{Expected, expected};
 pub(crate) use presented::{Clamped, Total, Wishes};
 use resolve::resolve;

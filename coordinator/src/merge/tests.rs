@@ -92,7 +92,7 @@ fn a_key_that_a_region_did_not_release_adds_neither_persons_nor_noise() {
     assert_eq!(merged.cells, [[5.0], [110.0], [15.0]]);
     let variance = |group| merged.noise(group, &[(0, 1.0)]).variance();
     assert_eq!([variance(0), variance(1), variance(2)], [8.0, 10.0, 2.0]);
-    assert_eq!(merged.less(&merged.draws().noises()).len(), 3);
+    assert_eq!(merged.less(&merged.draws(0).noises()).len(), 3);
     let told: Vec<(f64, usize)> = merged
         .thresholds
         .iter()
@@ -199,10 +199,14 @@ fn draws_have_the_noise_and_repeat() {
     let merged =
         Merged::new(&[reply("a", &[1], &[10], 4), reply("b", &[1], &[30], 2)]).expect("merged");
     let take = |n: usize| {
-        let mut draws = merged.draws();
-        (0..n)
-            .map(|_| merged.less(&draws.noises())[0][0])
-            .collect::<Vec<f64>>()
+        let blocks = 0..n.div_ceil(DRAWS_OF_BLOCK) as u64;
+        let of_block = |block| {
+            let mut draws = merged.draws(block);
+            (0..DRAWS_OF_BLOCK)
+                .map(|_| merged.less(&draws.noises())[0][0])
+                .collect::<Vec<f64>>()
+        };
+        blocks.flat_map(of_block).take(n).collect::<Vec<f64>>()
     };
     let draws = take(100_000);
     let n = draws.len() as f64;
@@ -211,6 +215,13 @@ fn draws_have_the_noise_and_repeat() {
     assert!((mean - 20.0).abs() < 0.05, "{mean}");
     assert!((variance / 10.0 - 1.0).abs() < 0.05, "{variance}");
     assert_eq!(take(5), draws[..5]);
+    // Around what was released, evenly.
+    let pairs = draws.chunks_exact(2);
+    assert!(
+        pairs
+            .map(|pair| pair[0] + pair[1])
+            .all(|sum| (sum - 40.0).abs() < 1e-9)
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Answers and their intervals on cells that are known.
 
-use datafusion::arrow::{array::Float64Array, compute::cast, util::pretty::pretty_format_batches};
+use datafusion::arrow::{
+    array::Float64Array, compute::cast, datatypes::DataType, util::pretty::pretty_format_batches,
+};
 use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

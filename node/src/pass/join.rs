@@ -1,7 +1,7 @@
 //! Trusted. Two relations of a pass joined on the unit, both in its order.
 //!
 //! Promise: the pairs of rows of one person for which the condition holds, and for the other kinds
-//! what they say of the left side's rows. Rows come from [`Sides`], whole persons at a time.
+//! what they say of the left side's rows. Rows come from [`Sides`].
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -371,7 +371,7 @@ impl Batches for RunningJoin {
         loop {
             let mut met = match self.at_hand.take() {
                 Some(met) => met,
-                None => match self.sides.take_whole_persons()? {
+                None => match self.sides.take_known()? {
                     Some(met) => met,
                     None => return Ok(None),
                 },

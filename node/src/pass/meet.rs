@@ -1,7 +1,9 @@
-//! Trusted. Rows of two relations, taken person by person.
+//! Trusted. Rows of two relations in the order of their units, brought together by person.
 //!
-//! Promise: nothing is said of a person before all rows of the person are there, on both sides; and
-//! each person is met once.
+//! Promise: nothing is said of a row on the left before all rows of its person on the right are there;
+//! and each row on the left is met once, in its order. A person's rows on the left may come in several
+//! parts: what a join says of a row on the left hangs on no other row on the left. So they are handed
+//! on as they are read, without being copied.
 
 use std::ops::Range;
 
@@ -13,6 +15,7 @@ use datafusion::{
 use super::{
     operator::Batches,
     rows::Kind,
+    sum::Last,
     units::{Meeting, Units, meetings},
 };
 
@@ -30,6 +33,8 @@ struct Side {
     batches: Box<dyn Batches>,
     unit: usize,
     waiting: Option<RecordBatch>,
+    /// The person of the last row that was read.
+    last: Last,
     ended: bool,
 }
 
@@ -39,12 +44,14 @@ impl Side {
             batches,
             unit,
             waiting: None,
+            last: Last::default(),
             ended: true,
         }
     }
 
     fn start(&mut self, partition: usize) -> EngineResult<()> {
         self.waiting = None;
+        self.last = Last::default();
         self.ended = false;
         self.batches.start(partition)
     }
@@ -55,28 +62,32 @@ impl Side {
             self.ended = true;
             return Ok(());
         };
-        let together = match self.waiting.take() {
-            Some(rest) => compute::concat_batches(&next.schema(), [&rest, &next])?,
-            None => next,
-        };
-        if !Units::of(together.column(self.unit))?.rise() {
+        let units = Units::of(next.column(self.unit))?;
+        if !units.rise() || !self.last.goes_on(units) {
             return internal_err!("rows are not sorted by the unit");
         }
-        self.waiting = Some(together);
+        if let Some(last) = units.len().checked_sub(1) {
+            self.last.set(units, last);
+        }
+        self.waiting = Some(match self.waiting.take() {
+            Some(rest) => compute::concat_batches(&next.schema(), [&rest, &next])?,
+            None => next,
+        });
         Ok(())
     }
 
-    /// Takes the first rows; nothing if there are none to take.
-    fn take(&mut self, rows: usize) -> Option<RecordBatch> {
-        if rows == 0 {
-            return None;
-        }
-        let waiting = self.waiting.take()?;
-        let left = waiting.num_rows() - rows;
-        if left > 0 {
-            self.waiting = Some(waiting.slice(rows, left));
-        }
+    /// The first rows, which go on waiting.
+    fn first(&self, rows: usize) -> Option<RecordBatch> {
+        let waiting = self.waiting.as_ref().filter(|_| rows > 0)?;
         Some(waiting.slice(0, rows))
+    }
+
+    /// Forgets the first rows.
+    fn forget(&mut self, rows: usize) {
+        if let Some(waiting) = self.waiting.take() {
+            let left = waiting.num_rows() - rows;
+            self.waiting = (left > 0).then(|| waiting.slice(rows, left));
+        }
     }
 
     fn units(&self) -> EngineResult<Option<Units<'_>>> {
@@ -91,10 +102,15 @@ impl Side {
 enum Step {
     /// Nobody is left who counts.
     End,
-    /// Of these many rows of each side all is known.
-    Take(usize, usize),
-    /// More rows are needed, of the left side, of the right side.
-    Read(bool, bool),
+    /// Of the first `left` rows on the left all is known, from the first `right` on the right. Nobody needs
+    /// the first `done` of these any more.
+    Take {
+        left: usize,
+        right: usize,
+        done: usize,
+    },
+    /// More rows are needed on the right, where nobody needs the first `done` any more.
+    Read { done: usize },
 }
 
 impl Sides {
@@ -121,11 +137,12 @@ impl Sides {
         self.right.start(partition)
     }
 
-    /// Takes the rows of all persons of whom both sides have all rows; nothing at the end.
+    /// Takes the next rows on the left of whose persons all rows on the right are there; nothing at
+    /// the end.
     ///
     /// # Errors
     /// Whatever fails.
-    pub fn take_whole_persons(&mut self) -> EngineResult<Option<Meetings>> {
+    pub fn take_known(&mut self) -> EngineResult<Option<Meetings>> {
         loop {
             for side in [&mut self.left, &mut self.right] {
                 while side.waiting.is_none() && !side.ended {
@@ -134,20 +151,17 @@ impl Sides {
             }
             match self.step()? {
                 Step::End => return Ok(None),
-                Step::Take(left, right) => {
-                    let (left, right) = (self.left.take(left), self.right.take(right));
-                    // What is on the right alone, nobody needs.
-                    if let Some(left) = left {
+                Step::Take { left, right, done } => {
+                    let rows = (self.left.first(left), self.right.first(right));
+                    self.left.forget(left);
+                    self.right.forget(done);
+                    if let (Some(left), right) = rows {
                         return self.meetings(left, right).map(Some);
                     }
                 }
-                Step::Read(left, right) => {
-                    if left {
-                        self.left.read_on()?;
-                    }
-                    if right {
-                        self.right.read_on()?;
-                    }
+                Step::Read { done } => {
+                    self.right.forget(done);
+                    self.right.read_on()?;
                 }
             }
         }
@@ -157,36 +171,40 @@ impl Sides {
         let Some(left) = self.left.units()? else {
             return Ok(Step::End);
         };
-        let right = self.right.units()?;
-        if right.is_none() && !self.kind.keeps_unmatched() {
-            return Ok(Step::End);
-        }
-        if right.is_some_and(|right| !right.alike(left)) {
+        let Some(right) = self.right.units()? else {
+            return Ok(if self.kind.keeps_unmatched() {
+                Step::Take {
+                    left: left.len(),
+                    right: 0,
+                    done: 0,
+                }
+            } else {
+                Step::End
+            });
+        };
+        if !right.alike(left) {
             return internal_err!("units of two types");
         }
-        // Of the last person on a side there may be more rows to come.
-        let open_left = (!self.left.ended).then(|| (left, left.len() - 1));
-        let open_right = right
-            .filter(|_| !self.right.ended)
-            .map(|right| (right, right.len() - 1));
-        // Persons before this one are whole on both sides.
-        let (bound, reads) = match (open_left, open_right) {
-            (Some(one), Some(other)) => {
-                let order = one.0.compare(one.1, other.0, other.1);
-                let bound = if order.is_le() { one } else { other };
-                (Some(bound), (order.is_le(), order.is_ge()))
-            }
-            (Some(open), None) => (Some(open), (true, false)),
-            (None, Some(open)) => (Some(open), (false, true)),
-            (None, None) => (None, (false, false)),
+        let last_right = right.len() - 1;
+        let (known, there) = if self.right.ended {
+            (left.len(), right.len())
+        } else {
+            // Of the last person on the right there may be more rows to come.
+            (
+                left.not_before(0, right, last_right),
+                right.not_before(0, right, last_right),
+            )
         };
-        let whole = |units: Units<'_>| match bound {
-            Some((bound, row)) => units.not_before(0, bound, row),
-            None => units.len(),
-        };
-        Ok(match (whole(left), right.map_or(0, whole)) {
-            (0, 0) => Step::Read(reads.0, reads.1),
-            (left, right) => Step::Take(left, right),
+        Ok(match known.checked_sub(1) {
+            // Of the last person on the left there may be more rows to come, who meet the same ones.
+            Some(last_left) => Step::Take {
+                left: known,
+                right: there,
+                done: right.not_before(0, left, last_left),
+            },
+            None => Step::Read {
+                done: right.not_before(0, left, 0),
+            },
         })
     }
 

@@ -279,7 +279,9 @@ pub enum Last {
 }
 
 impl Last {
-    fn goes_on(&self, units: Units<'_>) -> bool {
+    /// Whether rows with these units may come next.
+    #[must_use]
+    pub fn goes_on(&self, units: Units<'_>) -> bool {
         match (self, units) {
             (Self::Nobody, _) => true,
             (Self::Integer(last), Units::Integers(units)) => {
@@ -302,7 +304,8 @@ impl Last {
         }
     }
 
-    fn set(&mut self, units: Units<'_>, row: usize) {
+    /// The person of this row.
+    pub fn set(&mut self, units: Units<'_>, row: usize) {
         *self = match units {
             Units::Integers(units) => Self::Integer(units[row]),
             Units::Texts(units) => Self::Text(units.value(row).to_owned()),
