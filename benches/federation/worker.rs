@@ -173,6 +173,8 @@ pub fn work() -> Result<(), Failure> {
     let start: Start = heard()?.ok_or("nothing was said")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(start.threads)
+        // As the command has it.
+        .thread_stack_size(skerry::command::STACK_BYTES)
         .enable_all()
         .build()?;
     if let Err(failure) = runtime.block_on(serve(start)) {

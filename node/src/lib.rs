@@ -24,3 +24,4 @@ pub use catalogue::CatalogueError;
 pub use identity::COORDINATOR_NAME;
 pub use node::{Node, StartError};
 pub use serve::{RunningNode, quiet_panics, serve};
+pub use service::STACK_BYTES;
