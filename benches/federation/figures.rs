@@ -38,7 +38,7 @@ pub fn draw(results: &Results, folder: &Path) -> Result<Vec<Figure>, Failure> {
         ),
         (
             "regions.svg",
-            "Time with all people in more regions, as a ratio to one region",
+            "Time with all people in more regions, as a ratio to one region; black is the geometric mean",
             regions(),
             region_rows(&asked),
         ),
@@ -52,6 +52,9 @@ pub fn draw(results: &Results, folder: &Path) -> Result<Vec<Figure>, Failure> {
         if rows.is_empty() {
             continue;
         }
+        let mut specification = specification;
+        // Where Helvetica is missing, texts are wider than Vega was told.
+        specification["padding"] = json!({"left": 45, "right": 60, "top": 5, "bottom": 5});
         let picture = plot::draw(&specification, &Value::from(rows))?;
         for warning in &picture.warnings {
             println!("{file}: {warning}");

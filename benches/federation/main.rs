@@ -114,7 +114,10 @@ fn main() -> Result<(), Failure> {
                     .what
                     .unwrap_or_else(|| What::Questions(Box::new(part.questions)));
                 println!("{arguments}");
-                measure(&what, &arguments, &data, &mut results)?;
+                // The other parts are worth having all the same.
+                if let Err(failure) = measure(&what, &arguments, &data, &mut results) {
+                    println!("{arguments}: {failure}\n");
+                }
                 if let Some(out) = &out {
                     results.store(out)?;
                 }

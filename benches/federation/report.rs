@@ -77,7 +77,8 @@ fn document(results: &Results, figures: &[figures::Figure], file: &str) -> Resul
         }
         writeln!(text, "## {title}\n")?;
         if let Some(figure) = figures.iter().find(|figure| figure.file == file) {
-            writeln!(text, "![{}]({FIGURES}/{file})\n", figure.title)?;
+            let title = figure.title;
+            writeln!(text, "![{title}]({FIGURES}/{file})\n\n{title}.\n")?;
         }
         for table in tables {
             writeln!(text, "{}", table.markdown())?;

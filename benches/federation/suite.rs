@@ -15,17 +15,18 @@ pub struct Options {
 
 /// Of questions: side by side at three sizes, with the generic plan; more regions; several at once.
 /// The first result of a setting is the one in a table, so that those with more runs come first.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "--people 100000 --regions 1,2,5,8,16,32 --runs 9",
     "--people 1000000 --regions 1,2,5,8,16,32 --runs 7",
-    "--people 10000000 --regions 1,5,32 --runs 3",
+    "--people 10000000 --regions 1,5 --runs 3",
     "--people 100000 --regions 5 --sides generic --runs 5",
     "--people 1000000 --regions 5 --sides generic --runs 3",
-    "--people 10000000 --regions 5 --sides generic --runs 1 --cold",
-    "--people 100000 --regions 5 --at-once 1,4,16,64 --runs 3",
-    "--people 100000 --regions 1 --questions Q0 --at-once 1,4,16,64 --in-a-row 10 --runs 3",
-    "ingest --people 1000000,10000000 --memory-mib 256,1024",
+    "--people 10000000 --regions 5 --sides generic --questions Q0,Q1,Q2,Q6 --runs 1 --cold",
+    "--people 100000 --regions 5 --at-once 1,4,16,64 --runs 2",
+    "--people 100000 --regions 1 --questions Q0 --at-once 1,4,16,64 --in-a-row 20 --runs 3",
     "noise",
+    "ingest --people 1000000 --memory-mib 256,1024",
+    "ingest --people 10000000 --memory-mib 512",
 ];
 
 impl Options {
