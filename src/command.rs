@@ -134,8 +134,8 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// Of each thread; only what is used of it is taken.
-const STACK_BYTES: usize = 32 << 20;
+/// Of each thread, more than a node wants for a question; only what is used of it is taken.
+pub const STACK_BYTES: usize = skerry_node::STACK_BYTES + (4 << 20);
 
 /// Runs a future to its end on all cores.
 fn block_on<T>(future: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {

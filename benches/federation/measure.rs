@@ -1,13 +1,13 @@
-//! Time and memory of one run.
+//! Time and memory of one run, of the process that it is run in.
 
 use std::{fs, time::Instant};
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 
 /// What a run took: of one question, or of several at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     /// Wall time of each of the questions.
     pub milliseconds: Vec<f64>,
@@ -21,40 +21,72 @@ pub struct Run {
     pub peak_bytes: Option<u64>,
 }
 
-/// Times one run of so many questions at once.
-pub async fn run<F>(at_once: usize, work: impl Fn(usize) -> F) -> Result<Run, Failure>
+/// What is counted from some moment on.
+pub struct Meter {
+    began: Instant,
+    processor: Option<f64>,
+}
+
+impl Meter {
+    /// From now on.
+    pub fn start() -> Self {
+        forget_peak();
+        Self {
+            began: Instant::now(),
+            processor: processor_time(),
+        }
+    }
+
+    /// Until now.
+    pub fn stop(self, milliseconds: Vec<f64>, rows: usize) -> Run {
+        Run {
+            milliseconds,
+            together: since(self.began),
+            processor: processor_time()
+                .zip(self.processor)
+                .map(|(after, before)| after - before),
+            rows,
+            peak_bytes: peak(),
+        }
+    }
+}
+
+/// Times one run: so many questions at once, each of them so many times in a row.
+pub async fn run<F>(
+    at_once: usize,
+    in_a_row: usize,
+    work: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> Result<Run, Failure>
 where
     F: Future<Output = Result<usize, Failure>> + Send + 'static,
 {
-    forget_peak();
-    let processor = processor_time();
-    let began = Instant::now();
+    let meter = Meter::start();
     let tasks: Vec<_> = (0..at_once)
         .map(|index| {
-            let work = work(index);
+            let work = work.clone();
             tokio::spawn(async move {
-                let began = Instant::now();
-                let rows = work.await?;
-                Ok::<_, Failure>((began.elapsed().as_secs_f64() * 1000.0, rows))
+                let (mut times, mut rows) = (vec![], 0);
+                for _ in 0..in_a_row {
+                    let began = Instant::now();
+                    rows = work(index).await?;
+                    times.push(since(began));
+                }
+                Ok::<_, Failure>((times, rows))
             })
         })
         .collect();
-    let mut milliseconds = vec![];
-    let mut rows = 0;
+    let (mut all, mut rows) = (vec![], 0);
     for task in tasks {
-        let (took, found) = task.await??;
-        milliseconds.push(took);
+        let (times, found) = task.await??;
+        all.extend(times);
         rows = found;
     }
-    Ok(Run {
-        milliseconds,
-        together: began.elapsed().as_secs_f64() * 1000.0,
-        processor: processor_time()
-            .zip(processor)
-            .map(|(after, before)| after - before),
-        rows,
-        peak_bytes: peak(),
-    })
+    Ok(meter.stop(all, rows))
+}
+
+/// Since then, to a thousandth.
+pub fn since(began: Instant) -> f64 {
+    began.elapsed().as_micros() as f64 / 1000.0
 }
 
 /// Some runs, summed up.
@@ -64,53 +96,26 @@ pub struct Summary {
     pub milliseconds: f64,
     /// Questions a second.
     pub a_second: f64,
-    /// Mean processor time of a question.
+    /// Mean processor time of a question, in milliseconds.
     pub processor: Option<f64>,
-    /// Rows of the answer.
-    pub rows: usize,
     /// The highest peak.
     pub peak_bytes: Option<u64>,
 }
 
-/// Sums runs up.
-pub fn summary(runs: &[Run]) -> Summary {
+/// Sums runs up; nothing of no runs.
+pub fn summary(runs: &[Run]) -> Option<Summary> {
     let mut times: Vec<f64> = runs
         .iter()
-        .flat_map(|run| run.milliseconds.clone())
+        .flat_map(|run| run.milliseconds.iter().copied())
         .collect();
     times.sort_by(f64::total_cmp);
     let together: f64 = runs.iter().map(|run| run.together).sum();
     let processor: Option<f64> = runs.iter().map(|run| run.processor).sum();
-    Summary {
-        milliseconds: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
+    Some(Summary {
+        milliseconds: *times.get(times.len() / 2)?,
         a_second: times.len() as f64 / together * 1000.0,
-        processor: processor.map(|all| all / times.len().max(1) as f64),
-        rows: runs.last().map_or(0, |run| run.rows),
+        processor: processor.map(|all| all / times.len() as f64),
         peak_bytes: runs.iter().filter_map(|run| run.peak_bytes).max(),
-    }
-}
-
-/// Memory for people.
-pub fn show_memory(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "unknown".to_owned(), |bytes| (bytes >> 20).to_string())
-}
-
-/// What the results were measured on.
-pub fn machine() -> Value {
-    let line = |file: &str, key: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let found = text.lines().find(|line| line.starts_with(key));
-        found
-            .and_then(|line| line.split(':').nth(1))
-            .map(|value| value.trim().to_owned())
-    };
-    json!({
-        "processor": line("/proc/cpuinfo", "model name"),
-        "cores": std::thread::available_parallelism().map(usize::from).ok(),
-        "memory": line("/proc/meminfo", "MemTotal"),
-        "load": fs::read_to_string("/proc/loadavg").ok().map(|load| load.trim().to_owned()),
-        "system": std::env::consts::OS,
-        "architecture": std::env::consts::ARCH,
     })
 }
 
@@ -119,9 +124,20 @@ fn forget_peak() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
+/// The peak since it was last forgotten: all memory of the process that is in use, with what its
+/// allocator keeps of what was freed.
 fn peak() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// All memory of the process that is in use now.
+pub fn resident() -> Option<u64> {
+    status("VmRSS:")
+}
+
+fn status(key: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes << 10)
 }

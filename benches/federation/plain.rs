@@ -1,10 +1,8 @@
 //! The other side: DataFusion with no privacy, over the same files.
 
-use std::path::Path;
-
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
-use crate::{Failure, questions::Wording};
+use crate::{Failure, questions::Wording, setting::Setting};
 
 /// A session with the tables of all regions.
 #[derive(Clone)]
@@ -14,21 +12,17 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Registers `<region>_<table>` for the private tables that the questions use: at the place
-    /// that `path` says for a region and a table, a file or a folder.
-    pub async fn open(
-        regions: &[String],
-        threads: usize,
-        path: impl Fn(&str, &str) -> Result<std::path::PathBuf, Failure>,
-    ) -> Result<Self, Failure> {
+    /// Registers `<region>_<table>` for the private tables that the questions use.
+    pub async fn open(setting: &Setting, threads: usize) -> Result<Self, Failure> {
         let config = SessionConfig::new().with_target_partitions(threads);
         let session = SessionContext::new_with_config(config);
-        for region in regions {
+        for region in &setting.regions {
             for table in ["episodes", "patients", "inclusions"] {
                 session
                     .register_parquet(
                         format!("{region}_{table}"),
-                        shown(&path(region, table)?),
+                        // A folder's name ends in a slash.
+                        format!("{}/", setting.prepared_table(region, table)?.display()),
                         ParquetReadOptions::default(),
                     )
                     .await?;
@@ -36,7 +30,7 @@ impl Plain {
         }
         Ok(Self {
             session,
-            regions: regions.to_vec(),
+            regions: setting.regions.clone(),
         })
     }
 
@@ -54,15 +48,5 @@ impl Plain {
     pub async fn rows(&self, sql: &str) -> Result<usize, Failure> {
         let batches = self.session.sql(sql).await?.collect().await?;
         Ok(batches.iter().map(|batch| batch.num_rows()).sum())
-    }
-}
-
-/// A folder's name ends in a slash.
-fn shown(path: &Path) -> String {
-    let text = path.display().to_string();
-    if path.is_dir() {
-        format!("{text}/")
-    } else {
-        text
     }
 }

@@ -32,6 +32,7 @@ mod noise;
 mod options;
 mod plan;
 mod prune;
+mod recent;
 mod refuse;
 mod regions;
 mod samples;

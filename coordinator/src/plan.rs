@@ -19,12 +19,15 @@ use crate::{
     catalogue::Catalogue,
     frontier::{self, Frontier},
     grouping_sets,
+    recent::Recent,
     refuse::refuse,
     session, statistics,
 };
 
 /// Characters of a statement that a refusal still writes anew.
 const LONGEST_REWRITTEN: usize = 1_000;
+/// Characters of a statement whose plan is kept.
+const LONGEST_KEPT: usize = 16_384;
 
 /// A statement, planned.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub(crate) struct Planner {
     state: SessionState,
     catalogue: Arc<Catalogue>,
     names: Vec<String>,
+    /// Plans hang on the statement and this planner alone.
+    planned: Recent<String, Arc<Planned>>,
 }
 
 impl Planner {
@@ -68,6 +73,7 @@ impl Planner {
             state,
             catalogue,
             names,
+            planned: Recent::new(),
         })
     }
 
@@ -78,9 +84,18 @@ impl Planner {
 
     /// Plans one SELECT and cuts it. `sql` is without our own words. A refusal names the query that
     /// would be answered, where there is one.
-    pub async fn plan(&self, sql: &str) -> Result<Planned, Refusal> {
+    pub async fn plan(&self, sql: &str) -> Result<Arc<Planned>, Refusal> {
+        if let Some(planned) = self.planned.get(sql) {
+            return Ok(planned);
+        }
         let refusal = match self.cut(sql).await {
-            Ok(planned) => return Ok(planned),
+            Ok(planned) => {
+                let planned = Arc::new(planned);
+                if sql.len() <= LONGEST_KEPT {
+                    self.planned.keep(sql.to_owned(), Arc::clone(&planned));
+                }
+                return Ok(planned);
+            }
             Err(refusal) => refusal,
         };
         let written = sql.trim().trim_end_matches(';');

@@ -8,7 +8,9 @@ use std::{
 
 use datafusion::catalog::TableProvider;
 use futures::future::join_all;
+use prost::Message as _;
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
 use skerry_proto::{Delta, Epsilon, ErrorCode, ProjectId, QueryId, Refusal, RegionId, wire};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -25,6 +27,7 @@ use crate::{
     options,
     plan::{Planned, Planner},
     question::{DEFAULT_PROJECT, Question},
+    recent::Recent,
     refuse::{above, or_above, refuse},
     regions::Region,
     threshold,
@@ -57,6 +60,8 @@ struct Known {
     catalogue: Arc<Catalogue>,
     planner: Arc<Planner>,
     missing: Vec<RegionId>,
+    /// Statements that were rehearsed on such quotes, by their hash.
+    rehearsed: Arc<Recent<[u8; 32], ()>>,
 }
 
 impl Coordinator {
@@ -104,7 +109,11 @@ impl Coordinator {
                 .await;
         }
         let quoted = dispatch::quote(&self.regions, &planned.frontiers, &terms).await?;
-        self.rehearse(&known, &planned, &quoted, wishes).await?;
+        let rehearsal = rehearsal(&statement.sql, &quoted, wishes);
+        if known.rehearsed.get(&rehearsal).is_none() {
+            self.rehearse(&known, &planned, &quoted, wishes).await?;
+            known.rehearsed.keep(rehearsal, ());
+        }
         let nobody = quoted.frontiers.iter().any(|(_, quotes)| quotes.is_empty());
         if nobody && (!explain || wanted.is_some()) {
             return Err(dispatch::told_missing(&quoted.missing, &terms, false));
@@ -365,6 +374,7 @@ impl Coordinator {
             catalogue,
             planner,
             missing,
+            rehearsed: Arc::new(Recent::new()),
         };
         *known = Some(now.clone());
         Ok(now)
@@ -398,6 +408,29 @@ impl Asked {
 fn rehearsed(quoted: &dispatch::Quoted) -> Result<Vec<Merged>, Refusal> {
     let quotes = quoted.frontiers.iter().map(|(_, quotes)| quotes);
     quotes.map(|quotes| Merged::rehearsal(quotes)).collect()
+}
+
+/// The hash of all that a rehearsal hangs on: what is computed, and what would be released.
+fn rehearsal(sql: &str, quoted: &dispatch::Quoted, wishes: Wishes) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut add = |part: &[u8]| {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    };
+    add(sql.as_bytes());
+    add(format!("{wishes:?}").as_bytes());
+    for (question, quotes) in &quoted.frontiers {
+        add(&question.encode_to_vec());
+        add(&(quotes.len() as u64).to_be_bytes());
+        for (region, quote) in quotes {
+            // What is left of a budget is different each time.
+            let mut quote = quote.clone();
+            quote.budget = None;
+            add(region.as_str().as_bytes());
+            add(&quote.encode_to_vec());
+        }
+    }
+    hash.finalize().into()
 }
 
 fn closing() -> Refusal {

@@ -25,3 +25,4 @@ pub use execute::{Cluster, RegionCodec};
 pub use identity::COORDINATOR_NAME;
 pub use node::{Node, StartError};
 pub use serve::{RunningNode, quiet_panics, serve, serve_on};
+pub use service::STACK_BYTES;

@@ -14,8 +14,10 @@ use crate::{
     quotes::QuoteKey,
 };
 
-/// Enough for a question of the greatest depth that the gate admits.
-const STACK_BYTES: usize = 64 << 20;
+/// Stack that is enough for a question of the greatest depth that the gate admits. Threads that have more
+/// of it are used as they are; on others a question gets a stack of its own, which costs a call to the
+/// system each time.
+pub const STACK_BYTES: usize = 64 << 20;
 
 /// A node behind gRPC.
 #[derive(Clone)]
@@ -37,7 +39,8 @@ impl NodeService {
     ) -> Result<T, Refusal> {
         let node = Arc::clone(&self.node);
         // Questions are nested, and so are the functions that walk them.
-        tokio::task::spawn_blocking(move || stacker::grow(STACK_BYTES, || work(&node)))
+        let deep = move || stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || work(&node));
+        tokio::task::spawn_blocking(deep)
             .await
             .unwrap_or_else(|_| Err(failed()))
     }

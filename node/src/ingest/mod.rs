@@ -70,6 +70,8 @@ const MOST_PARTITIONS: usize = 256;
 const EXCHANGE_ROWS: usize = 1 << 16;
 /// Least memory of one sort.
 const LEAST_SORT_BYTES: usize = 32 << 20;
+/// So many batches of the first pass fit into the memory of one sort, at least.
+const SORT_BATCHES: usize = 8;
 
 /// What is being made; gone once it is finished.
 const UNFINISHED: &str = "unfinished.json";
@@ -235,12 +237,15 @@ pub async fn ingest(
     .await?;
     let partitions = Partitions::new(unfinished.partitions).ok_or(IngestError::Partitions)?;
     let folder = options.folder.join(unfinished.version.to_string());
-    let sorting = context(
-        &options.folder,
-        (memory / 2).max(LEAST_SORT_BYTES * threads),
-        1,
-        crate::prepared::BATCH_ROWS,
-    )?;
+    // Each sort has memory of its own: what one of them holds while it merges what it spilled would
+    // else be missing in another that can't do with less.
+    let sort_bytes = (memory / 2 / threads.max(1)).max(LEAST_SORT_BYTES);
+    let sorting = || {
+        let rows = crate::prepared::BATCH_ROWS;
+        context(&options.folder, sort_bytes, 1, rows)
+    };
+    // A sort takes in a batch at a time, twice its size, beside what it keeps for merging.
+    let buffered = (memory / 4).min(sort_bytes / SORT_BATCHES * partitions.count());
     let mut manifest = Manifest {
         format: FORMAT,
         version: unfinished.version,
@@ -270,7 +275,7 @@ pub async fn ingest(
                     &source.unit.column,
                     partitions,
                     &between,
-                    memory / 4,
+                    buffered,
                     Arc::clone(&done),
                 );
                 let exchanged = told(exchange, || {
@@ -290,7 +295,6 @@ pub async fn ingest(
             }
         };
         let sort = Arc::new(Sorting {
-            context: sorting.clone(),
             table: name.clone(),
             unit: source.unit.clone(),
             policy: source.policy.clone(),
@@ -302,8 +306,8 @@ pub async fn ingest(
         });
         let mut workers = JoinSet::new();
         for _ in 0..threads {
-            let sort = Arc::clone(&sort);
-            workers.spawn(async move { sort.partitions().await });
+            let (sort, context) = (Arc::clone(&sort), sorting()?);
+            workers.spawn(async move { sort.partitions(&context).await });
         }
         let found = told(workers.join_all(), || {
             progress(Progress {
@@ -425,7 +429,6 @@ async fn most_rows(
 
 /// The second pass over one table, shared by those who work at it.
 struct Sorting {
-    context: SessionContext,
     table: String,
     unit: UnitConfig,
     policy: TablePolicy,
@@ -440,18 +443,22 @@ struct Sorting {
 
 impl Sorting {
     /// Takes the next partition until there is none.
-    async fn partitions(&self) -> Result<Vec<Found>, IngestError> {
+    async fn partitions(&self, context: &SessionContext) -> Result<Vec<Found>, IngestError> {
         let mut all = vec![];
         loop {
             let partition = self.next.fetch_add(1, Ordering::Relaxed);
             if partition >= self.partitions.count() {
                 return Ok(all);
             }
-            all.push(self.partition(partition).await?);
+            all.push(self.partition(partition, context).await?);
         }
     }
 
-    async fn partition(&self, partition: usize) -> Result<Found, IngestError> {
+    async fn partition(
+        &self,
+        partition: usize,
+        context: &SessionContext,
+    ) -> Result<Found, IngestError> {
         let file = self.folder.join(partition_file(partition));
         let report = file.with_extension("json");
         if let (Some(found), true) = (read_json::<Found>(&report), file.exists()) {
@@ -460,7 +467,7 @@ impl Sorting {
         }
         let rows = exchange::partition_file(&self.folder.join(EXCHANGE), partition);
         let beside = file.with_extension("part");
-        let (unit, context) = (&self.unit, &self.context);
+        let unit = &self.unit;
         let check = |schema: &_| Check::new(&self.policy, unit.max_rows, schema, context);
         let found = sort::sort(
             context,
