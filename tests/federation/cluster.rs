@@ -20,10 +20,10 @@ use datafusion::{
     },
     common::Result as EngineResult,
     execution::SendableRecordBatchStream,
-    physical_plan::{ExecutionPlan, stream::RecordBatchStreamAdapter},
+    physical_plan::{ExecutionPlan, collect_partitioned, stream::RecordBatchStreamAdapter},
     prelude::{SessionConfig, SessionContext},
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{TryStreamExt as _, stream};
 use skerry::federation::{self, cluster};
 use skerry_coordinator::{
     client::{Client, Credentials},
@@ -197,16 +197,9 @@ impl Cluster for Both {
         let context = SessionContext::new_with_config(config.clone()).task_ctx();
         let there = self.cluster.run(Arc::clone(&plan), config).await?;
         let there: Vec<RecordBatch> = there.try_collect().await?;
-        let mut here = vec![];
-        let tasks: Vec<_> = (0..plan.properties().output_partitioning().partition_count())
-            .map(|partition| plan.execute(partition, Arc::clone(&context)))
-            .collect::<EngineResult<_>>()?;
-        let all: Vec<Vec<RecordBatch>> = stream::iter(tasks)
-            .map(TryStreamExt::try_collect)
-            .buffer_unordered(16)
-            .try_collect()
-            .await?;
-        here.extend(all.into_iter().flatten());
+        let here = collect_partitioned(Arc::clone(&plan), context)
+            .await?
+            .concat();
         self.compared.fetch_add(1, Ordering::Relaxed);
         if sums(&here) != sums(&there) {
             let text = datafusion::physical_plan::displayable(plan.as_ref()).indent(false);

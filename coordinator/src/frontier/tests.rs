@@ -65,7 +65,7 @@ pub(crate) fn planner() -> Planner {
     Planner::new(Arc::new(catalogue), &own).expect("planner")
 }
 
-async fn plan(sql: &str) -> Result<Planned, Refusal> {
+async fn plan(sql: &str) -> Result<Arc<Planned>, Refusal> {
     planner().plan(sql).await
 }
 

@@ -34,7 +34,6 @@ pub async fn run_scheduler(options: SchedulerOptions) -> Result<(), ClusterError
         // Results are sums, fetched at once; nothing of them stays longer than it must.
         finished_job_data_clean_up_interval_seconds: 60,
         finished_job_state_clean_up_interval_seconds: 60,
-        disable_rest_api: true,
         override_physical_codec: Some(Arc::new(ClusterCodec::default())),
         override_config_producer: Some(Arc::new(session)),
         ..SchedulerConfig::default()

@@ -391,7 +391,7 @@ impl BoundedSum {
     ///
     /// # Errors
     /// If they have other cells.
-    pub fn add_totals(&mut self, others: &[i128]) -> Result<(), OutsideGroups> {
+    pub fn merge_totals(&mut self, others: &[i128]) -> Result<(), OutsideGroups> {
         if others.len() != self.totals.len() {
             return Err(OutsideGroups);
         }
@@ -609,7 +609,7 @@ mod tests {
                     }
                     sum.finish_person();
                 }
-                total.add_totals(&sum.into_totals()).unwrap();
+                total.merge_totals(&sum.into_totals()).unwrap();
             }
             prop_assert_eq!(total.finish(), vector(&persons, &quote));
         }

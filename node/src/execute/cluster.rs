@@ -95,7 +95,7 @@ async fn vector(
     let mut total = BoundedSum::new(quote);
     while let Some(batch) = sums.next().await {
         for part in parts.of_batch(&batch?)? {
-            if total.add_totals(&part.cells).is_err() {
+            if total.merge_totals(&part.cells).is_err() {
                 return internal_err!("a part has other cells");
             }
         }

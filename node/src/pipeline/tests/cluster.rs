@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use datafusion::{
     common::Result as EngineResult,
     execution::SendableRecordBatchStream,
-    physical_plan::{ExecutionPlan, stream::RecordBatchStreamAdapter},
+    physical_plan::{ExecutionPlan, collect_partitioned, stream::RecordBatchStreamAdapter},
     prelude::SessionConfig,
 };
 use datafusion_proto::{physical_plan::AsExecutionPlan as _, protobuf::PhysicalPlanNode};
-use futures::{StreamExt as _, stream};
+use futures::stream;
 use prost::Message as _;
 
 use super::*;
@@ -51,16 +51,12 @@ impl Cluster for Paper {
         let context = SessionContext::new_with_config(config.clone()).task_ctx();
         let written = PhysicalPlanNode::try_from_physical_plan(plan, &RegionCodec)?;
         let written = PhysicalPlanNode::decode(written.encode_to_vec().as_slice()).unwrap();
-        let plan = written.try_into_physical_plan(&context, &RegionCodec)?;
-        let partitions = plan.properties().output_partitioning().partition_count();
-        let run = async |partition| -> EngineResult<Vec<_>> {
-            let rows = plan.execute(partition, Arc::clone(&context))?;
-            rows.collect::<Vec<_>>().await.into_iter().collect()
-        };
-        let mut results = vec![];
-        for partition in (0..partitions).rev() {
-            results.push(run(partition).await?);
-        }
+        let read = || written.try_into_physical_plan(&context, &RegionCodec);
+        let schema = read()?.schema();
+        let run = async || collect_partitioned(read()?, Arc::clone(&context)).await;
+        let mut results = run().await?;
+        results.reverse();
+        let partitions = results.len();
         let full = (0..partitions).find(|at| {
             let part = results[*at].first();
             part.is_some_and(|batch| batch.column_by_name("bucket").unwrap().is_valid(0))
@@ -68,17 +64,14 @@ impl Cluster for Paper {
         if let (Some(wrong), Some(full)) = (wrong, full) {
             let result = results[full].clone();
             match wrong {
-                Wrong::Twice => results.push(run(partitions - 1 - full).await?),
+                Wrong::Twice => results.push(run().await?.swap_remove(partitions - 1 - full)),
                 Wrong::Again => results.push(result),
                 Wrong::Lost => drop(results.remove(full)),
             }
         }
         let batches: Vec<_> = results.into_iter().flatten().map(Ok).collect();
         let batches = stream::iter(batches);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            plan.schema(),
-            batches,
-        )))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
 }
 
