@@ -100,7 +100,7 @@ fn overhead(asked: &[&Asked], row: &mut impl FnMut(String, String, bool)) {
     let mut many: Vec<(usize, f64)> = many
         .filter_map(|one| Some((one.regions, one.summary()?.a_second)))
         .collect();
-    many.sort_by(|one, other| one.0.cmp(&other.0));
+    many.sort_by_key(|one| one.0);
     for (regions, rate) in many {
         row(
             format!(
