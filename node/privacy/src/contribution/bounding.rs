@@ -50,7 +50,7 @@ impl Bounding {
         self.slots.len()
     }
 
-    /// Whether keys aren't known beforehand: their sums are those of a [`KeyedSum`].
+    /// Whether keys aren't known beforehand: their sums are those of a [`KeyedSum`](super::KeyedSum).
     #[must_use]
     pub const fn is_keyed(&self) -> bool {
         self.most_keys.is_some()
