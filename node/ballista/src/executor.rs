@@ -1,6 +1,12 @@
 //! A Ballista executor that knows the plans of nodes.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    fs::DirBuilder,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_executor::{
@@ -32,6 +38,8 @@ pub struct ExecutorOptions {
 /// # Errors
 /// If it can't listen, or finds no scheduler.
 pub async fn run_executor(options: ExecutorOptions) -> Result<(), ClusterError> {
+    private_folder(&options.work)
+        .map_err(|error| ClusterError::Folder(options.work.clone(), error))?;
     let no_address = || ClusterError::Address(options.scheduler.clone());
     let (host, port) = options.scheduler.rsplit_once(':').ok_or_else(no_address)?;
     let config = ExecutorProcessConfig {
@@ -57,4 +65,13 @@ pub async fn run_executor(options: ExecutorOptions) -> Result<(), ClusterError> 
     };
     start_executor_process(Arc::new(config)).await?;
     Ok(())
+}
+
+/// Makes a folder that only its owner can look into, unless it is there.
+fn private_folder(path: &Path) -> io::Result<()> {
+    let mut folder = DirBuilder::new();
+    folder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    folder.create(path)
 }
