@@ -450,8 +450,11 @@ proptest! {
             Ok(quote) if quote.threshold().is_some() => quote,
             Ok(_) => return Err(TestCaseError::reject("public")),
             Err(refusal) => {
-                if refusal.code == skerry_proto::ErrorCode::NoPublicValues {
-                    prop_assert_eq!(request.delta, Delta::ZERO);
+                // With a δ, what lacks public values is never a key; an aggregate's argument may, such as a
+                // word that is declared never NULL and can be nothing else.
+                let of_key = refusal.message.starts_with("GROUP BY");
+                if refusal.code == skerry_proto::ErrorCode::NoPublicValues && of_key {
+                    prop_assert_eq!(request.delta, Delta::ZERO, "{}", refusal);
                 }
                 return Err(TestCaseError::reject("refused"));
             }
