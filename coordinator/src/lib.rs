@@ -29,6 +29,7 @@ mod lineage;
 mod local;
 mod merge;
 mod noise;
+mod optimized;
 mod options;
 mod plan;
 mod prune;

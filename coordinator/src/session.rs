@@ -10,7 +10,7 @@ use datafusion::{
 };
 use skerry_proto::planning;
 
-use crate::statistics;
+use crate::{optimized::Optimized, statistics};
 
 /// What the part above the frontiers may use at most.
 const MEMORY_BYTES: usize = 1 << 30;
@@ -19,7 +19,9 @@ const MEMORY_BYTES: usize = 1 << 30;
 pub(crate) fn state<'a>(
     tables: impl IntoIterator<Item = (&'a str, Arc<dyn TableProvider>)>,
 ) -> Result<SessionState> {
-    let config = planning::session().with_target_partitions(1);
+    let config = planning::session()
+        .with_target_partitions(1)
+        .with_extension(Arc::new(Optimized::new()));
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_limit(MEMORY_BYTES, 1.0)
         .build_arc()?;

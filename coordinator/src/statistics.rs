@@ -35,7 +35,7 @@ use skerry_proto::{ErrorCode, Refusal};
 use udf::{RowFunction, RowsFunction};
 
 pub(crate) use estimate::together;
-pub(crate) use noise_of::{Aspect, Known, lacks_row, look_ups, marked};
+pub(crate) use noise_of::{Aspect, Known, is_look_up, lacks_row, look_ups, marked};
 pub(crate) use origin::{Companions, is_limit, statistic, with_companions};
 pub(crate) use words::spell_out;
 

@@ -20,6 +20,7 @@ use crate::{
     finish::{self, Figures, Wide, column},
     frontier::{Frontier, Released},
     merge::Merged,
+    optimized::physical_plan,
     samples::{Intervals, LEVEL, Samples, int64},
     session::started,
     statistics::{Companions, is_limit, with_companions},
@@ -269,7 +270,7 @@ fn renamed<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<Expr> {
 
 async fn run(state: &SessionState, exprs: Vec<Expr>, plan: LogicalPlan) -> Result<RecordBatch> {
     let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?);
-    let physical = state.create_physical_plan(&plan).await?;
+    let physical = physical_plan(state, &plan).await?;
     let schema = physical.schema();
     let batches = collect(physical, state.task_ctx()).await?;
     Ok(concat_batches(&schema, &batches)?)

@@ -159,9 +159,14 @@ pub(crate) fn look_ups(known: Known) -> [Arc<ScalarUDF>; 3] {
     })
 }
 
+/// Whether a call looks up what is known of one answer's noise.
+pub(crate) fn is_look_up(call: &ScalarFunction) -> bool {
+    call.func.inner().downcast_ref::<LookUp>().is_some()
+}
+
 /// Whether a call is a look-up that lacks its row.
 pub(crate) fn lacks_row(call: &ScalarFunction) -> bool {
-    call.args.is_empty() && call.func.inner().downcast_ref::<LookUp>().is_some()
+    call.args.is_empty() && is_look_up(call)
 }
 
 impl ScalarUDFImpl for LookUp {

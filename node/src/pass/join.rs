@@ -225,7 +225,7 @@ impl RunningJoin {
     /// The next pairs of an inner or left join.
     fn next_pairs(&mut self, met: &mut Meetings) -> EngineResult<Option<RecordBatch>> {
         if self.condition.is_none()
-            && let Some((left, right)) = met.take_single_pairs()
+            && let Some((left, right)) = met.take_single_pairs()?
         {
             let left = left.map(UInt32Array::from);
             return self.pairs(met, left.as_ref(), &UInt32Array::from(right));
@@ -240,7 +240,7 @@ impl RunningJoin {
                 right.extend(others.map(|other| other as u32));
             }
             left.len() + alone.len() < PAIRS
-        });
+        })?;
         if left.is_empty() && alone.is_empty() {
             return Ok(None);
         }
@@ -286,7 +286,7 @@ impl RunningJoin {
         let mut matched = BooleanBufferBuilder::new(rows);
         matched.append_n(rows, false);
         if self.condition.is_none() {
-            for meeting in &met.meetings {
+            for meeting in met.all()? {
                 if !meeting.right.is_empty() {
                     for row in meeting.left.clone() {
                         matched.set_bit(row, true);
@@ -301,7 +301,7 @@ impl RunningJoin {
                     left.extend(std::iter::repeat_n(row as u32, others.len()));
                     right.extend(others.map(|other| other as u32));
                     left.len() < PAIRS
-                });
+                })?;
                 if left.is_empty() {
                     break;
                 }

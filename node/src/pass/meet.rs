@@ -156,7 +156,7 @@ impl Sides {
                     self.left.forget(left);
                     self.right.forget(done);
                     if let (Some(left), right) = rows {
-                        return self.meetings(left, right).map(Some);
+                        return Ok(Some(self.meetings(left, right)));
                     }
                 }
                 Step::Read { done } => {
@@ -208,26 +208,15 @@ impl Sides {
         })
     }
 
-    fn meetings(&self, left: RecordBatch, right: Option<RecordBatch>) -> EngineResult<Meetings> {
-        let unmatched = self.kind.keeps_unmatched();
-        let meetings = match &right {
-            Some(right) => meetings(
-                Units::of(left.column(self.left.unit))?,
-                Units::of(right.column(self.right.unit))?,
-                unmatched,
-            ),
-            None if unmatched => vec![Meeting {
-                left: 0..left.num_rows(),
-                right: 0..0,
-            }],
-            None => vec![],
-        };
-        Ok(Meetings {
+    fn meetings(&self, left: RecordBatch, right: Option<RecordBatch>) -> Meetings {
+        Meetings {
             left,
             right,
-            meetings,
+            units: (self.left.unit, self.right.unit),
+            unmatched: self.kind.keeps_unmatched(),
+            meetings: None,
             next: (0, 0),
-        })
+        }
     }
 }
 
@@ -238,50 +227,96 @@ pub struct Meetings {
     pub left: RecordBatch,
     /// The right side's; nothing if it has none of these persons.
     pub right: Option<RecordBatch>,
-    /// Who meets whom.
-    pub meetings: Vec<Meeting>,
+    /// Where the unit is, on the left and on the right.
+    units: (usize, usize),
+    /// Whether persons whom nobody meets are wanted.
+    unmatched: bool,
+    /// Who meets whom, once that is found.
+    meetings: Option<Vec<Meeting>>,
     /// The next meeting, and the next of its rows on the left.
     next: (usize, usize),
 }
 
 impl Meetings {
+    /// Who meets whom.
+    ///
+    /// # Errors
+    /// If a side has no units.
+    pub fn all(&mut self) -> EngineResult<&[Meeting]> {
+        if self.meetings.is_none() {
+            self.meetings = Some(match &self.right {
+                Some(right) => meetings(
+                    Units::of(self.left.column(self.units.0))?,
+                    Units::of(right.column(self.units.1))?,
+                    self.unmatched,
+                ),
+                None if self.unmatched => vec![Meeting {
+                    left: 0..self.left.num_rows(),
+                    right: 0..0,
+                }],
+                None => vec![],
+            });
+        }
+        Ok(self.meetings.as_deref().unwrap_or_default())
+    }
+
     /// The rows of all pairs, on the left and on the right, where each row on the left meets one at most and
     /// nobody is unmatched; nothing where it isn't so, or pairs were taken before. All rows on the left, in
     /// their order, are said by nothing.
-    #[must_use]
-    pub fn take_single_pairs(&mut self) -> Option<(Option<Vec<u32>>, Vec<u32>)> {
-        let single = |meeting: &Meeting| meeting.right.len() == 1;
-        if self.next != (0, 0) || self.meetings.is_empty() || !self.meetings.iter().all(single) {
-            return None;
+    ///
+    /// # Errors
+    /// If a side has no units.
+    pub fn take_single_pairs(&mut self) -> EngineResult<Option<(Option<Vec<u32>>, Vec<u32>)>> {
+        if let (Some(right), None) = (&self.right, &self.meetings) {
+            let left = Units::of(self.left.column(self.units.0))?;
+            let right = Units::of(right.column(self.units.1))?;
+            if let Some(partners) = left.partners(right) {
+                self.meetings = Some(vec![]);
+                return Ok(Some((None, partners)));
+            }
         }
-        self.next = (self.meetings.len(), 0);
-        let mut right = Vec::with_capacity(self.left.num_rows());
-        for meeting in &self.meetings {
+        let next = self.next;
+        let rows = self.left.num_rows();
+        let meetings = self.all()?;
+        let single = |meeting: &Meeting| meeting.right.len() == 1;
+        if next != (0, 0) || meetings.is_empty() || !meetings.iter().all(single) {
+            return Ok(None);
+        }
+        let mut right = Vec::with_capacity(rows);
+        for meeting in meetings {
             right.resize(right.len() + meeting.left.len(), meeting.right.start as u32);
         }
         // Meetings are apart from each other, so as many rows as there are is all of them.
-        if right.len() == self.left.num_rows() {
-            return Some((None, right));
-        }
-        let rows = self
-            .meetings
-            .iter()
-            .flat_map(|meeting| meeting.left.clone());
-        Some((Some(rows.map(|row| row as u32).collect()), right))
+        let left = (right.len() < rows).then(|| {
+            let rows = meetings.iter().flat_map(|meeting| meeting.left.clone());
+            rows.map(|row| row as u32).collect()
+        });
+        self.next = (meetings.len(), 0);
+        Ok(Some((left, right)))
     }
 
     /// Gives the next rows on the left with those that they meet, until the taker has enough. A
     /// row's pairs are never taken apart.
-    pub fn take_pairs(&mut self, mut take: impl FnMut(usize, Range<usize>) -> bool) {
-        while let Some(meeting) = self.meetings.get(self.next.0) {
-            while meeting.left.start + self.next.1 < meeting.left.end {
-                let row = meeting.left.start + self.next.1;
-                self.next.1 += 1;
+    ///
+    /// # Errors
+    /// If a side has no units.
+    pub fn take_pairs(
+        &mut self,
+        mut take: impl FnMut(usize, Range<usize>) -> bool,
+    ) -> EngineResult<()> {
+        let mut next = self.next;
+        let meetings = self.all()?;
+        'taken: while let Some(meeting) = meetings.get(next.0) {
+            while meeting.left.start + next.1 < meeting.left.end {
+                let row = meeting.left.start + next.1;
+                next.1 += 1;
                 if !take(row, meeting.right.clone()) {
-                    return;
+                    break 'taken;
                 }
             }
-            self.next = (self.next.0 + 1, 0);
+            next = (next.0 + 1, 0);
         }
+        self.next = next;
+        Ok(())
     }
 }

@@ -195,7 +195,7 @@ impl Pass {
             let (pass, quote, work) = (Arc::clone(self), Arc::clone(quote), Arc::clone(&work));
             workers.spawn_blocking(move || {
                 // Expressions are nested, and so are the functions that carry them out.
-                stacker::grow(STACK_BYTES, || work(&pass, &quote, thread))
+                stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || work(&pass, &quote, thread))
             });
         }
         drop(work);

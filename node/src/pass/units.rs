@@ -5,11 +5,12 @@ use std::{cmp::Ordering, ops::Range};
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, StringViewArray},
-        buffer::BooleanBuffer,
         datatypes::{DataType as ArrowType, Int64Type},
     },
     common::{Result as EngineResult, internal_err},
 };
+
+use crate::prepared::rise;
 
 /// The units of some rows.
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +70,7 @@ impl<'a> Units<'a> {
     #[must_use]
     pub fn rise(self) -> bool {
         match self {
-            // Without an early end, so that it compiles to vector instructions.
-            Self::Integers(units) => units
-                .iter()
-                .zip(units.iter().skip(1))
-                .fold(true, |rise, (one, next)| rise & (one <= next)),
+            Self::Integers(units) => rise(units),
             Self::Texts(units) => {
                 (1..units.len()).all(|row| units.value(row - 1) <= units.value(row))
             }
@@ -90,15 +87,20 @@ impl<'a> Units<'a> {
 
     /// Writes the end of each person's rows over `ends`, the last one's too.
     pub fn ends(self, ends: &mut Vec<usize>) {
-        ends.clear();
         match self {
             Self::Integers(units) => {
-                // By bits first: most branches would be guessed wrong.
-                let pairs = units.len().saturating_sub(1);
-                let ended = BooleanBuffer::collect_bool(pairs, |row| units[row] != units[row + 1]);
-                ends.extend(ended.set_indices().map(|row| row + 1));
+                // Each row is written as an end, over the one before if that was none: a branch
+                // would often be guessed wrong.
+                ends.resize(units.len(), 0);
+                let mut count = 0;
+                for (row, (one, next)) in units.iter().zip(units.iter().skip(1)).enumerate() {
+                    ends[count] = row + 1;
+                    count += usize::from(one != next);
+                }
+                ends.truncate(count);
             }
             Self::Texts(units) => {
+                ends.clear();
                 for row in 1..units.len() {
                     if units.value(row - 1) != units.value(row) {
                         ends.push(row);
@@ -110,6 +112,37 @@ impl<'a> Units<'a> {
             ends.push(self.len());
         }
     }
+
+    /// For each row its person's row on the other side, which has one row a person; nothing where that
+    /// has more, lacks one of the persons, or units are texts.
+    #[must_use]
+    pub fn partners(self, other: Self) -> Option<Vec<u32>> {
+        let (Self::Integers(own), Self::Integers(other)) = (self, other) else {
+            return None;
+        };
+        if !rise_strictly(other) {
+            return None;
+        }
+        let mut partners = Vec::with_capacity(own.len());
+        let mut partner = 0;
+        for unit in own {
+            while other.get(partner)? < unit {
+                partner += 1;
+            }
+            if other[partner] != *unit {
+                return None;
+            }
+            partners.push(partner as u32);
+        }
+        Some(partners)
+    }
+}
+
+/// Whether each unit is greater than the one before; compiled as [`rise`] is.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2", "x86_64+sse4.2"))]
+fn rise_strictly(units: &[i64]) -> bool {
+    let pairs = units.iter().zip(units.iter().skip(1));
+    pairs.fold(true, |rise, (one, next)| rise & (one < next))
 }
 
 /// Rows of one person on both sides, or of the left side alone: some persons' then.
@@ -265,6 +298,14 @@ mod tests {
                     .collect();
                 prop_assert_eq!(ends, expected);
                 prop_assert!(l.rise() && l.alike(r));
+                if let Some(partners) = l.partners(r) {
+                    let single: Vec<(usize, usize)> =
+                        partners.iter().map(|row| *row as usize).enumerate().collect();
+                    prop_assert_eq!(single, pairs);
+                } else if let (Units::Integers(left), Units::Integers(right)) = (l, r) {
+                    let alone = |unit: &i64| right.iter().filter(|other| *other == unit).count() == 1;
+                    prop_assert!(!left.iter().chain(right).all(alone));
+                }
             }
         }
     }

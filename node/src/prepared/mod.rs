@@ -21,6 +21,7 @@ use datafusion::{catalog::TableProvider, error::DataFusionError};
 
 pub use files::{BATCH_ROWS, ROW_GROUP_ROWS, TableFiles, Texts};
 pub use hot::{Hot, bytes_of};
+pub(crate) use partition::rise;
 pub use partition::{Order, Partitions};
 pub use prune::Pruning;
 pub use rows::PartitionRows;

@@ -46,6 +46,7 @@ impl Partitions {
 
     /// Of a unit that is an integer.
     #[must_use]
+    #[inline]
     pub const fn of_integer(self, unit: i64) -> usize {
         let spread = unit.cast_unsigned().wrapping_mul(SPREAD);
         // In two steps: a shift by all 64 bits would be none.
@@ -155,22 +156,29 @@ impl Order {
         Ok(())
     }
 
-    /// Without early ends, so that it compiles to vector instructions.
     fn integers(&self, units: &[i64]) -> bool {
-        let rises = units
-            .iter()
-            .zip(units.iter().skip(1))
-            .fold(true, |rises, (one, next)| rises & (one <= next));
-        let here = units.iter().fold(true, |here, unit| {
-            here & (self.partitions.of_integer(*unit) == self.partition)
-        });
         let follows = match (&self.last, units.first()) {
             (Some(Last::Integer(last)), Some(first)) => last <= first,
             (Some(Last::Text(_)), _) => false,
             (Some(Last::Integer(_)) | None, _) => true,
         };
-        rises & here & follows
+        rise(units) & all_in(units, self.partitions, self.partition) & follows
     }
+}
+
+/// Whether units never fall from row to row. Without an early end, so that it compiles to vector instructions; those
+/// of newer processors are used where they are.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2", "x86_64+sse4.2"))]
+pub(crate) fn rise(units: &[i64]) -> bool {
+    let pairs = units.iter().zip(units.iter().skip(1));
+    pairs.fold(true, |rise, (one, next)| rise & (one <= next))
+}
+
+/// Whether all belong into one partition; as [`rise`] is compiled.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn all_in(units: &[i64], partitions: Partitions, partition: usize) -> bool {
+    let here = |unit: &i64| partitions.of_integer(*unit) == partition;
+    units.iter().fold(true, |all, unit| all & here(unit))
 }
 
 #[cfg(test)]

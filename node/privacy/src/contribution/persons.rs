@@ -27,6 +27,10 @@ use crate::analysis::measure::Effect;
 /// The group of a row that is in none.
 pub const NO_GROUP: u32 = u32::MAX;
 
+/// Sums of each group while rows are added. A person's rows are often in one group, and each addition to a
+/// sum waits for the one before.
+const LANES: usize = 4;
+
 /// Amounts of one measure, for some rows.
 #[derive(Debug, Clone, Copy)]
 pub enum Amounts<'a> {
@@ -72,43 +76,73 @@ impl<'a> Amounts<'a> {
         })
     }
 
-    /// No amount is greater in magnitude. What stands where none is known counts too.
-    fn greatest(&self) -> u64 {
+    /// How large they are at most, and whether one is below zero. What stands where none is known counts too.
+    fn size(&self) -> Size {
         match self {
-            Self::Nothing => 0,
-            Self::Same(amount) => amount.unsigned_abs(),
-            Self::Rows { amounts, .. } => amounts
-                .iter()
-                .fold(0, |greatest, amount| greatest.max(amount.unsigned_abs())),
+            Self::Nothing => Size::of(0, false),
+            Self::Same(amount) => Size::of(amount.unsigned_abs(), *amount < 0),
+            Self::Rows { amounts, .. } => {
+                // A number is at most the one of all its bits and others', which is below double of the greatest.
+                let bits = amounts.iter().fold(0, |bits, amount| bits | *amount);
+                let most = match u64::try_from(bits) {
+                    Ok(bits) => bits,
+                    Err(_) => amounts
+                        .iter()
+                        .fold(0, |bits, amount| bits | amount.unsigned_abs()),
+                };
+                Size::of(most, bits < 0)
+            }
         }
     }
 
-    /// Adds them to sums by group, of which the last is for rows in no group.
+    /// Adds them to sums by group, of which the last is for rows in no group. Each group has
+    /// [`LANES`] sums, which rows take in turns.
     fn add_by_group(&self, groups: &[u32], sums: &mut [i64]) {
-        let Some(last) = sums.len().checked_sub(1) else {
+        let Some(last) = (sums.len() / LANES).checked_sub(1) else {
             return;
         };
-        let mut add = |group: &u32, amount: i64| sums[(*group as usize).min(last)] += amount;
+        let mut add = |(row, group): (usize, &u32), amount: i64| {
+            sums[(*group as usize).min(last) * LANES + row % LANES] += amount;
+        };
+        let rows = groups.iter().enumerate();
         match self {
             Self::Nothing => {}
-            Self::Same(amount) => groups.iter().for_each(|group| add(group, *amount)),
+            Self::Same(amount) => rows.for_each(|row| add(row, *amount)),
             Self::Rows {
                 amounts,
                 known: None,
-            } => {
-                for (group, amount) in groups.iter().zip(*amounts) {
-                    add(group, *amount);
-                }
-            }
+            } => rows
+                .zip(*amounts)
+                .for_each(|(row, amount)| add(row, *amount)),
             Self::Rows {
                 amounts,
                 known: Some(known),
             } => {
-                for ((group, amount), known) in groups.iter().zip(*amounts).zip(*known) {
-                    add(group, if *known { *amount } else { 0 });
+                for ((row, amount), known) in rows.zip(*amounts).zip(*known) {
+                    add(row, if *known { *amount } else { 0 });
                 }
             }
         }
+    }
+}
+
+/// What is known of amounts without looking at each.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// No amount is greater in magnitude.
+    most: u64,
+    /// Whether one may be below zero.
+    negative: bool,
+}
+
+impl Size {
+    const fn of(most: u64, negative: bool) -> Self {
+        Self { most, negative }
+    }
+
+    /// Whether 63 bits hold the magnitudes of so many.
+    fn fits(self, rows: usize) -> bool {
+        u128::from(self.most) * rows as u128 <= i64::MAX as u128
     }
 }
 
@@ -123,6 +157,8 @@ struct Persons<'a> {
     all_inside: bool,
     /// Of each measure.
     amounts: Vec<Amounts<'a>>,
+    /// Of each measure's amounts.
+    sizes: Vec<Size>,
 }
 
 impl<'a> Persons<'a> {
@@ -155,11 +191,13 @@ impl<'a> Persons<'a> {
             own.push(end - start);
         }
         let amounts = amounts.iter().map(|amounts| amounts.within(start, end));
+        let amounts: Vec<Amounts<'a>> = amounts.collect::<Option<_>>()?;
         Some(Self {
             ends: own,
             groups,
             all_inside,
-            amounts: amounts.collect::<Option<_>>()?,
+            sizes: amounts.iter().map(Amounts::size).collect(),
+            amounts,
         })
     }
 
@@ -215,7 +253,7 @@ impl BoundedSum {
             .ok_or(OutsideGroups)?;
         match self.ending {
             Ending::Clip { norm, .. } => {
-                let bound = self.bound(norm.limit(), &persons.amounts);
+                let bound = self.bound(norm.limit(), &persons.sizes);
                 let clipped: Vec<_> = persons
                     .rows()
                     .filter(|rows| {
@@ -260,21 +298,21 @@ impl BoundedSum {
     }
 
     /// By how much rows with these amounts can move a vector.
-    fn bound(&self, limit: u64, amounts: &[Amounts<'_>]) -> Bound {
+    fn bound(&self, limit: u64, sizes: &[Size]) -> Bound {
         let mut bound = Bound {
             row: 0,
             group: 0,
             // As far as `clip` lets a single cell be.
             limit: limit.min(super::CELL_LIMIT as u64),
         };
-        for (slot, amounts) in self.slots.iter().zip(amounts) {
+        for (slot, size) in self.slots.iter().zip(sizes) {
             let once = slot.once.unsigned_abs();
             let of = match slot.effect {
                 Effect::Once => &mut bound.group,
                 Effect::Add | Effect::OnceAt | Effect::AddToBins => &mut bound.row,
             };
             *of = of.saturating_add(match slot.effect {
-                Effect::Add => amounts.greatest(),
+                Effect::Add => size.most,
                 Effect::Once | Effect::OnceAt => once,
                 Effect::AddToBins => once.saturating_mul(slot.levels.len() as u64),
             });
@@ -291,16 +329,21 @@ impl BoundedSum {
         } else {
             count
         };
-        let of_slot = |(slot, amounts): (&Slot, &Amounts<'_>)| -> u64 {
+        let of_slot = |((slot, amounts), size): ((&Slot, &Amounts<'_>), &Size)| -> u64 {
             let once = slot.once.unsigned_abs();
             match slot.effect {
                 Effect::Add => match amounts {
                     Amounts::Nothing => 0,
                     Amounts::Same(amount) => count.saturating_mul(amount.unsigned_abs()),
                     // What stands where none is known counts too, and rows in no group.
-                    Amounts::Rows { amounts, .. } => amounts[rows.clone()]
-                        .iter()
-                        .fold(0, |sum, amount| sum.saturating_add(amount.unsigned_abs())),
+                    Amounts::Rows { amounts, .. } => {
+                        let own = amounts[rows.clone()].iter();
+                        if size.fits(own.len()) {
+                            own.map(|amount| amount.unsigned_abs()).sum()
+                        } else {
+                            own.fold(0, |sum, amount| sum.saturating_add(amount.unsigned_abs()))
+                        }
+                    }
                 },
                 Effect::Once => of_groups.saturating_mul(once),
                 Effect::OnceAt => count.saturating_mul(once),
@@ -309,7 +352,8 @@ impl BoundedSum {
                     .saturating_mul(slot.levels.len() as u64),
             }
         };
-        let all = self.slots.iter().zip(&persons.amounts).map(of_slot);
+        let slots = self.slots.iter().zip(&persons.amounts);
+        let all = slots.zip(&persons.sizes).map(of_slot);
         all.fold(0, u64::saturating_add)
     }
 
@@ -318,7 +362,7 @@ impl BoundedSum {
         for index in 0..self.slots.len() {
             let amounts = persons.amounts[index];
             match self.slots[index].effect {
-                Effect::Add => self.add_amounts(index, &persons.groups, amounts)?,
+                Effect::Add => self.add_amounts(index, persons)?,
                 Effect::AddToBins => self.add_rows(index, &persons.groups, amounts)?,
                 Effect::Once | Effect::OnceAt => self.count_persons(index, persons)?,
             }
@@ -327,24 +371,19 @@ impl BoundedSum {
     }
 
     /// Adds amounts: in 64 bits first, which is faster, where they hold the sum.
-    fn add_amounts(
-        &mut self,
-        index: usize,
-        groups: &[u32],
-        amounts: Amounts<'_>,
-    ) -> Result<(), OutsideGroups> {
+    fn add_amounts(&mut self, index: usize, persons: &Persons<'_>) -> Result<(), OutsideGroups> {
+        let (groups, amounts) = (&persons.groups, persons.amounts[index]);
         let count = self.groups;
-        let most = u128::from(amounts.greatest()) * groups.len() as u128;
-        if most > i64::MAX as u128 || count > groups.len() {
+        if !persons.sizes[index].fits(groups.len()) || count * LANES > groups.len() {
             return self.add_rows(index, groups, amounts);
         }
         self.sums.clear();
-        self.sums.resize(count + 1, 0);
+        self.sums.resize((count + 1) * LANES, 0);
         amounts.add_by_group(groups, &mut self.sums);
         let first = self.slots[index].start;
         let totals = self.totals.iter_mut().skip(first).step_by(self.width);
-        for (total, sum) in totals.zip(&self.sums[..count]) {
-            *total += i128::from(*sum);
+        for (total, sums) in totals.take(count).zip(self.sums.chunks_exact(LANES)) {
+            *total += i128::from(sums.iter().sum::<i64>());
         }
         Ok(())
     }

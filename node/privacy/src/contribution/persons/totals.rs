@@ -5,14 +5,14 @@
 //!
 //! **Proof.** A person's total of a measure is the L1 norm of the cells that the measure has in all groups.
 //! Where amounts are added that is the sum over groups of the magnitudes of the group's sums; it is between
-//! the magnitude of the amounts' sum and the sum of their magnitudes, so it is both where these are equal. Of bins each row adds one unit to a cell on
+//! the magnitude of the amounts' sum and the sum of their magnitudes, so it is both where these are equal, such as where no amount is below zero. In one group it is the magnitude of the amounts' sum. Of bins each row adds one unit to a cell on
 //! each level, and nothing is ever taken off. Of counts of persons each cell that a row names has one
 //! unit. All sums are of 64 bits where the greatest amount times the rows is within 63. Everything
 //! else, and the L2 norm, is left to the two steps. ∎
 //!
 //! Tested together with [`BoundedSum::add_persons`].
 
-use super::{Amounts, BoundedSum, NO_GROUP, OutsideGroups, Persons, Range};
+use super::{Amounts, BoundedSum, NO_GROUP, OutsideGroups, Persons, Range, Size, in_one_group};
 use crate::{
     analysis::{TOTAL_BINS, measure::Effect},
     contribution::{Norm, position},
@@ -26,18 +26,15 @@ impl BoundedSum {
         norm: Norm,
         once: i64,
     ) -> Result<bool, OutsideGroups> {
-        let rows = persons.groups.len() as u128;
-        let fits = |(slot, amounts): (&super::Slot, &Amounts<'_>)| {
-            let greatest = match slot.effect {
-                Effect::Add => u128::from(amounts.greatest()),
-                Effect::Once | Effect::OnceAt => u128::from(slot.once.unsigned_abs()),
-                Effect::AddToBins => {
-                    u128::from(slot.once.unsigned_abs()) * slot.levels.len() as u128
-                }
-            };
-            greatest * rows <= i64::MAX as u128
+        let rows = persons.groups.len();
+        let fits = |(slot, size): (&super::Slot, &Size)| match slot.effect {
+            Effect::Add => size.fits(rows),
+            Effect::Once | Effect::OnceAt => Size::of(slot.once.unsigned_abs(), false).fits(rows),
+            Effect::AddToBins => {
+                Size::of(slot.once.unsigned_abs(), false).fits(rows * slot.levels.len())
+            }
         };
-        let all_fit = self.slots.iter().zip(&persons.amounts).all(fits);
+        let all_fit = self.slots.iter().zip(&persons.sizes).all(fits);
         if matches!(norm, Norm::L2(_)) || !all_fit {
             return Ok(false);
         }
@@ -83,7 +80,8 @@ impl BoundedSum {
             ) if persons.all_inside => {
                 let own = &amounts[rows.clone()];
                 let sum = own.iter().sum::<i64>().unsigned_abs();
-                if own.iter().map(|amount| amount.unsigned_abs()).sum::<u64>() == sum {
+                let magnitudes = || own.iter().map(|amount| amount.unsigned_abs()).sum::<u64>();
+                if !persons.sizes[measure].negative || magnitudes() == sum || in_one_group(groups) {
                     return Ok(sum);
                 }
             }
