@@ -10,6 +10,7 @@ pub mod plot;
 pub mod progress;
 pub mod synth;
 
-/// Shared out in small pieces by many threads: by the system's allocator that is a fifth of a small question's time.
+/// Many threads take and give back memory, small questions in small pieces and large ones as much again each
+/// time: the system's allocator takes longer for both.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
