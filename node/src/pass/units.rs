@@ -123,16 +123,26 @@ impl<'a> Units<'a> {
         if !rise_strictly(other) {
             return None;
         }
-        let mut partners = Vec::with_capacity(own.len());
-        let mut partner = 0;
-        for unit in own {
-            while other.get(partner)? < unit {
+        let mut ends = vec![];
+        self.ends(&mut ends);
+        // How far the partner of each row is behind that of the row before: first where a person
+        // begins, then added up, for a loop over each person's few rows would be guessed wrong at its end.
+        let mut partners = vec![0_u32; own.len()];
+        let (mut start, mut partner, mut before) = (0, 0, 0);
+        for end in ends {
+            while *other.get(partner)? < own[start] {
                 partner += 1;
             }
-            if other[partner] != *unit {
+            if other[partner] != own[start] {
                 return None;
             }
-            partners.push(partner as u32);
+            partners[start] = (partner - before) as u32;
+            (start, before) = (end, partner);
+        }
+        let mut partner = 0;
+        for step in &mut partners {
+            partner += *step;
+            *step = partner;
         }
         Some(partners)
     }

@@ -323,11 +323,14 @@ impl BoundedSum {
     /// By how much a person's own rows can move the vector.
     fn moved(&self, persons: &Persons<'_>, rows: Range<usize>) -> u64 {
         let groups = &persons.groups[rows.clone()];
-        let count = groups.iter().filter(|group| **group != NO_GROUP).count() as u64;
-        let of_groups = if in_one_group(groups) {
-            count.min(1)
+        let count = if persons.all_inside {
+            groups.len() as u64
         } else {
-            count
+            groups.iter().filter(|group| **group != NO_GROUP).count() as u64
+        };
+        let of_groups = || match in_one_group(groups) {
+            true => count.min(1),
+            false => count,
         };
         let of_slot = |((slot, amounts), size): ((&Slot, &Amounts<'_>), &Size)| -> u64 {
             let once = slot.once.unsigned_abs();
@@ -345,7 +348,7 @@ impl BoundedSum {
                         }
                     }
                 },
-                Effect::Once => of_groups.saturating_mul(once),
+                Effect::Once => of_groups().saturating_mul(once),
                 Effect::OnceAt => count.saturating_mul(once),
                 Effect::AddToBins => count
                     .saturating_mul(once)

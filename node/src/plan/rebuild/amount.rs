@@ -147,19 +147,17 @@ impl Amount {
 /// Of each number that is one.
 fn summed(numbers: &Float64Array, factor: &Factor, grid: Grid) -> Int64Array {
     let all: &[f64] = numbers.values();
-    let mut amounts = vec![0; all.len()];
     let units = match grid {
         Grid::Multiply(units) if factor.most() * units as f64 <= MOST_AT_ONCE => Some(units),
         Grid::Multiply(_) | Grid::Divide(_) => None,
     };
-    match units {
-        Some(units) => in_units(all, factor, units as f64, &mut amounts),
-        None => {
-            for (amount, x) in amounts.iter_mut().zip(all) {
-                *amount = factor.value(*x).map_or(0, |value| grid.units(value));
-            }
-        }
-    }
+    let amounts: Vec<i64> = match units {
+        Some(units) => in_units(all, factor, units as f64),
+        None => all
+            .iter()
+            .map(|x| factor.value(*x).map_or(0, |value| grid.units(value)))
+            .collect(),
+    };
     let known = if all.iter().fold(false, |some, x| some | x.is_nan()) {
         let numbers_alone = BooleanBuffer::collect_bool(all.len(), |row| !all[row].is_nan());
         NullBuffer::union(numbers.nulls(), Some(&NullBuffer::new(numbers_alone)))
@@ -185,14 +183,15 @@ const MOST_AT_ONCE: f64 = 2_251_799_813_685_247.0;
     "x86_64+avx2",
     "x86_64+sse4.1"
 ))]
-fn in_units(numbers: &[f64], factor: &Factor, units: f64, amounts: &mut [i64]) {
+fn in_units(numbers: &[f64], factor: &Factor, units: f64) -> Vec<i64> {
     let (low, high, centre) = (factor.low, factor.high, factor.centre);
-    for (amount, x) in amounts.iter_mut().zip(numbers) {
+    let amount = |x: &f64| {
         let exact = (x.max(low).min(high) - centre) * units;
         let known = if x.is_nan() { 0.0 } else { exact };
         let shifted = known.trunc() + WHOLE;
-        *amount = (shifted.to_bits() as i64).wrapping_sub(WHOLE.to_bits() as i64);
-    }
+        (shifted.to_bits() as i64).wrapping_sub(WHOLE.to_bits() as i64)
+    };
+    numbers.iter().map(amount).collect()
 }
 
 // The name has the position, and one plan has one measure at each.
