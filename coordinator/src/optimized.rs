@@ -13,7 +13,7 @@ use datafusion::{
     },
     datasource::source_as_provider,
     execution::SessionState,
-    logical_expr::{Expr, LogicalPlan, TableSource, Volatility},
+    logical_expr::{Expr, LogicalPlan, LogicalTableSource, TableSource, Volatility},
     physical_plan::ExecutionPlan,
 };
 
@@ -49,7 +49,9 @@ pub(crate) async fn physical_plan(
         Some(optimized) => over(optimized, &sources)?,
         None => {
             let optimized = state.optimize(plan)?;
-            known.keep(plan.clone(), optimized.clone());
+            // What is kept holds no figures.
+            let bare = bare(&sources);
+            known.keep(over(plan.clone(), &bare)?, over(optimized.clone(), &bare)?);
             optimized
         }
     };
@@ -85,6 +87,17 @@ fn sources(plan: &LogicalPlan) -> Result<Option<Sources>> {
         })
     })?;
     Ok(always.then_some(sources))
+}
+
+/// Tables of the same names and columns that hold nothing.
+fn bare(sources: &Sources) -> Sources {
+    let bare = |source: &Arc<dyn TableSource>| -> Arc<dyn TableSource> {
+        Arc::new(LogicalTableSource::new(source.schema()))
+    };
+    let named = sources.iter();
+    named
+        .map(|(name, source)| (name.clone(), bare(source)))
+        .collect()
 }
 
 /// Whether the optimizer may make something else of an expression another time.

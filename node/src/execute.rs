@@ -107,6 +107,24 @@ impl Ready {
     }
 }
 
+/// Whether what was made ready can run where it is to run. No data are read.
+///
+/// # Errors
+/// If it can't.
+pub async fn can_run(
+    ready: &Ready,
+    quote: &Quote,
+    context: &SessionContext,
+    cluster: Option<&dyn Cluster>,
+) -> Result<(), ExecutionFailed> {
+    match (&ready.0, cluster) {
+        (Way::Plan(rows), Some(cluster)) => cluster::carries(rows, quote, cluster, context)
+            .await
+            .map_err(|_| ExecutionFailed),
+        (Way::Pass(_), _) | (Way::Plan(_), None) => Ok(()),
+    }
+}
+
 /// Runs a question that was made ready.
 ///
 /// # Errors

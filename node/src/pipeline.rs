@@ -23,7 +23,7 @@ use skerry_proto::{CONTRACT_VERSION, Delta, ErrorCode, ProjectId, QueryId, Refus
 
 use crate::{
     answer,
-    execute::{NoisyKeys, Outcome, Ready, execute},
+    execute::{NoisyKeys, Outcome, Ready, can_run, execute},
     ledger::{self, Charge, Head, Reservation},
     node::Node,
     plan::{
@@ -190,6 +190,23 @@ impl Admitted {
 }
 
 impl Quoted {
+    /// Whether it can run on this node's cluster, where there is one: what can't is not charged.
+    ///
+    /// # Errors
+    /// A refusal. Nothing was charged.
+    pub async fn can_run(&self, node: &Node) -> Result<(), Refusal> {
+        let cluster = node.cluster.as_deref();
+        can_run(&self.ready, &self.quote, &node.engine, cluster)
+            .await
+            .map_err(|_| {
+                Refusal::new(
+                    ErrorCode::TooLarge,
+                    "the region's cluster can't be told the question: most likely it is nested too deeply",
+                    "use fewer subqueries and joins within each other, or ask in several statements",
+                )
+            })
+    }
+
     /// The price.
     #[must_use]
     pub fn quote(&self) -> &Quote {

@@ -56,19 +56,19 @@ impl NodeService {
             .acquire()
             .await
             .map_err(|_| Refusal::new(ErrorCode::Unavailable, "the node is stopping", ""))?;
-        self.blocking(move |node| {
-            let quoted = Admitted::admit(node, &question)?.quote(node)?;
-            node.quotes.keep(key, &quoted);
-            Ok(quoted)
-        })
-        .await
-        .map_err(|refusal| match refusal.code {
-            // A panic in analysis comes before any debit.
-            ErrorCode::Failed => {
-                Refusal::new(ErrorCode::PlanRefused, "the question can't be analysed", "")
-            }
-            _ => refusal,
-        })
+        let quoted = self
+            .blocking(move |node| Admitted::admit(node, &question)?.quote(node))
+            .await
+            .map_err(|refusal| match refusal.code {
+                // A panic in analysis comes before any debit.
+                ErrorCode::Failed => {
+                    Refusal::new(ErrorCode::PlanRefused, "the question can't be analysed", "")
+                }
+                _ => refusal,
+            })?;
+        quoted.can_run(&self.node).await?;
+        self.node.quotes.keep(key, &quoted);
+        Ok(quoted)
     }
 
     async fn release(&self, request: wire::ReleaseRequest) -> Result<wire::ReleaseReply, Refusal> {

@@ -31,7 +31,7 @@ use skerry_coordinator::{
     standing::system_clock,
 };
 use skerry_node::Cluster;
-use skerry_proto::{Delta, Epsilon};
+use skerry_proto::{Delta, Epsilon, ErrorCode};
 use tempfile::TempDir;
 
 use crate::support::write_randhie;
@@ -198,6 +198,10 @@ impl Cluster for Both {
         self.cluster.session(config)
     }
 
+    fn carries(&self, plan: Arc<dyn ExecutionPlan>) -> EngineResult<()> {
+        self.cluster.carries(plan)
+    }
+
     async fn run(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -295,6 +299,40 @@ async fn a_cluster_gives_the_vector_that_the_node_gives() {
         assert_eq!(*different.lock().unwrap(), none, "{after} ms");
         executors.push(machines.executor().await);
     }
+    federation.stop().await;
+}
+
+/// What a cluster can't be told is refused before it is charged: nobody has to be there for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_nested_too_deeply_costs_nothing() {
+    let folder = TempDir::new().unwrap();
+    write_randhie(folder.path());
+    use_cluster(folder.path(), free());
+    let federation = federation::start(folder.path()).await.unwrap();
+    let credentials = Credentials::load(&folder.path().join("researcher")).unwrap();
+    let client = Client::connect(&federation.url(), &credentials)
+        .await
+        .unwrap();
+    let before = client.budget(None).await.unwrap();
+    let mut refused = None;
+    for depth in 1..100 {
+        let nested = (0..depth).fold("visits".to_owned(), |inner, depth| {
+            format!(
+                "(SELECT person_id, mdvis, ROW_NUMBER() OVER \
+                 (PARTITION BY person_id ORDER BY mdvis, {depth}) AS place FROM {inner} i{depth})"
+            )
+        });
+        let mut question = Question::new(format!("SELECT COUNT(*) AS n FROM {nested} t"));
+        question.explain = true;
+        if let Err(refusal) = client.query(&question).await {
+            refused = Some((depth, refusal));
+            break;
+        }
+    }
+    let (depth, refusal) = refused.unwrap();
+    assert_eq!(refusal.code, ErrorCode::TooLarge, "{depth}: {refusal:?}");
+    assert!(refusal.to_string().contains("cluster"), "{refusal}");
+    assert_eq!(client.budget(None).await.unwrap(), before);
     federation.stop().await;
 }
 

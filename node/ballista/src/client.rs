@@ -8,10 +8,13 @@ use ballista_core::{
     extension::{SessionConfigExt as _, SessionConfigHelperExt as _},
 };
 use datafusion::{
-    common::Result as EngineResult, execution::SendableRecordBatchStream,
-    physical_plan::ExecutionPlan, prelude::SessionConfig,
+    common::{DataFusionError, Result as EngineResult},
+    execution::SendableRecordBatchStream,
+    physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePartitionsExec},
+    prelude::SessionConfig,
 };
-use datafusion_proto::protobuf::PhysicalPlanNode;
+use datafusion_proto::{physical_plan::AsExecutionPlan as _, protobuf::PhysicalPlanNode};
+use prost::Message as _;
 use skerry_node::Cluster;
 use uuid::Uuid;
 
@@ -19,6 +22,8 @@ use crate::codec::ClusterCodec;
 
 /// The most that one message between node and scheduler holds: a plan, not data.
 const MESSAGE_BYTES: usize = 64 << 20;
+/// More operators than the scheduler puts around a plan or a stage of it.
+const ROUND_ABOUT: usize = 4;
 
 /// A Ballista cluster, known by its scheduler.
 #[derive(Debug, Clone)]
@@ -56,6 +61,17 @@ impl Cluster for BallistaCluster {
             .with_ballista_broadcast_join_threshold_rows(0)
             .with_ballista_adaptive_query_planner(false)
             .with_ballista_coalesce_enabled(false)
+    }
+
+    fn carries(&self, plan: Arc<dyn ExecutionPlan>) -> EngineResult<()> {
+        let within = (0..ROUND_ABOUT).fold(plan, |plan, _| {
+            Arc::new(CoalescePartitionsExec::new(plan)) as Arc<dyn ExecutionPlan>
+        });
+        let message = PhysicalPlanNode::try_from_physical_plan(within, &ClusterCodec::default())?;
+        // What is nested too deeply is written, and can't be read.
+        PhysicalPlanNode::decode(message.encode_to_vec().as_slice())
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(())
     }
 
     async fn run(

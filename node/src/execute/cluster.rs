@@ -57,6 +57,12 @@ pub trait Cluster: Debug + Send + Sync {
     /// What plans for it need of a session.
     fn session(&self, config: SessionConfig) -> SessionConfig;
 
+    /// Whether a plan can be told to the cluster.
+    ///
+    /// # Errors
+    /// If it can't.
+    fn carries(&self, plan: Arc<dyn ExecutionPlan>) -> EngineResult<()>;
+
     /// Runs all partitions of a plan. Their batches come in any order, those of one partition in its own.
     ///
     /// # Errors
@@ -75,13 +81,20 @@ pub(super) async fn by_cluster(
     cluster: &dyn Cluster,
     context: &SessionContext,
 ) -> EngineResult<BoundedSum> {
-    let mut tries = 1;
-    loop {
-        match vector(rows, quote, cluster, context).await {
-            Err(_) if tries < TRIES => tries += 1,
-            done => return done,
+    tried(|| vector(rows, quote, cluster, context)).await
+}
+
+/// What comes of a run, or of another where it fails.
+async fn tried<T, Run>(run: impl Fn() -> Run) -> EngineResult<T>
+where
+    Run: Future<Output = EngineResult<T>>,
+{
+    for _ in 1..TRIES {
+        if let Ok(done) = run().await {
+            return Ok(done);
         }
     }
+    run().await
 }
 
 async fn vector(
@@ -112,13 +125,7 @@ pub(super) async fn keys_by_cluster(
     cluster: &dyn Cluster,
     context: &SessionContext,
 ) -> EngineResult<NoisyKeys> {
-    let mut tries = 1;
-    loop {
-        match keys(threshold, rows, quote, cluster, context).await {
-            Err(_) if tries < TRIES => tries += 1,
-            done => return done,
-        }
-    }
+    tried(|| keys(threshold, rows, quote, cluster, context)).await
 }
 
 async fn keys(
@@ -204,6 +211,21 @@ impl PartitionStream for ReceivedKeys {
     }
 }
 
+/// Whether a question can be told to the cluster. Nothing is sent.
+pub(super) async fn carries(
+    rows: &LogicalPlan,
+    quote: &Quote,
+    cluster: &dyn Cluster,
+    context: &SessionContext,
+) -> EngineResult<()> {
+    let secret = match quote.threshold() {
+        Some(_) => Some(RankingSecret::fresh().map_err(keyed::failed)?),
+        None => None,
+    };
+    let (plan, _) = planned(rows, quote, secret, cluster, context).await?;
+    cluster.carries(plan)
+}
+
 /// The sums of all persons, in parts.
 async fn sums(
     rows: &LogicalPlan,
@@ -212,6 +234,18 @@ async fn sums(
     cluster: &dyn Cluster,
     context: &SessionContext,
 ) -> EngineResult<SendableRecordBatchStream> {
+    let (plan, config) = planned(rows, quote, secret, cluster, context).await?;
+    cluster.run(plan, &config).await
+}
+
+/// The plan that leaves, and the session's part of it.
+async fn planned(
+    rows: &LogicalPlan,
+    quote: &Quote,
+    secret: Option<RankingSecret>,
+    cluster: &dyn Cluster,
+    context: &SessionContext,
+) -> EngineResult<(Arc<dyn ExecutionPlan>, SessionConfig)> {
     let mut state = context.state();
     let config = cluster.session(state.config().clone());
     *state.config_mut() = config.with_target_partitions(cluster.partitions());
@@ -229,5 +263,5 @@ async fn sums(
         Arc::new(SortExec::new(order, Arc::new(exchanged)).with_preserve_partitioning(true))
     };
     let sums = PersonSums::new(sorted, Bounding::of(quote), secret, cluster.partitions())?;
-    cluster.run(Arc::new(sums), state.config()).await
+    Ok((Arc::new(sums), state.config().clone()))
 }

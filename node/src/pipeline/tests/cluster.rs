@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use datafusion::{
-    common::Result as EngineResult,
+    common::{DataFusionError, Result as EngineResult},
     execution::SendableRecordBatchStream,
     physical_plan::{ExecutionPlan, collect_partitioned, stream::RecordBatchStreamAdapter},
     prelude::SessionConfig,
@@ -40,6 +40,13 @@ impl Cluster for Paper {
 
     fn session(&self, config: SessionConfig) -> SessionConfig {
         config
+    }
+
+    fn carries(&self, plan: Arc<dyn ExecutionPlan>) -> EngineResult<()> {
+        let written = PhysicalPlanNode::try_from_physical_plan(plan, &RegionCodec)?;
+        let read = PhysicalPlanNode::decode(written.encode_to_vec().as_slice());
+        read.map(|_| ())
+            .map_err(|error| DataFusionError::External(Box::new(error)))
     }
 
     async fn run(
