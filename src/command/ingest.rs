@@ -23,7 +23,8 @@ pub struct Arguments {
     /// Where one node's prepared tables go [default: `prepared` of its file, or `prepared` beside it]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// Memory for rows, about; what is more goes over the disk
+    /// Memory for rows; what is more goes over the disk. Beside it the process needs about half a GiB, however
+    /// many rows there are
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     memory_mib: u64,
     /// Partitions of each table, a power of two [default: by the size of the largest]
