@@ -274,6 +274,21 @@ mod tests {
     }
 
     proptest! {
+        /// Where the other side has one row a person, and all of them.
+        #[test]
+        fn each_row_has_its_partner(
+            other in proptest::collection::btree_set(-200_i64..200, 1..60),
+            rows in proptest::collection::vec(any::<proptest::sample::Index>(), 0..100),
+        ) {
+            let other: Vec<i64> = other.into_iter().collect();
+            let mut expected: Vec<u32> =
+                rows.iter().map(|row| row.index(other.len()) as u32).collect();
+            expected.sort_unstable();
+            let own: Vec<i64> = expected.iter().map(|row| other[*row as usize]).collect();
+            let partners = Units::Integers(&own).partners(Units::Integers(&other));
+            prop_assert_eq!(partners, Some(expected));
+        }
+
         #[test]
         fn all_pairs_of_one_person_meet(left in sorted(60), right in sorted(60)) {
             let texts = |units: &[i64]| {
@@ -296,7 +311,7 @@ mod tests {
                     .flat_map(|l| (0..right.len()).map(move |r| (l, r)))
                     .filter(|(l, r)| left[*l] == right[*r])
                     .collect();
-                prop_assert_eq!(pairs, expected);
+                prop_assert_eq!(&pairs, &expected);
                 let rows: Vec<usize> = met.iter().flat_map(|meeting| meeting.left.clone()).collect();
                 prop_assert_eq!(rows, (0..left.len()).collect::<Vec<_>>());
                 let matched: Vec<Meeting> = met.into_iter().filter(|m| !m.right.is_empty()).collect();
