@@ -66,15 +66,14 @@ fn sources(plan: &LogicalPlan) -> Result<Option<Sources>> {
     let mut sources = Sources::new();
     let mut always = true;
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            if let Some(before) = sources.insert(scan.table_name.clone(), Arc::clone(&scan.source))
-            {
-                let (before, own) = (
-                    source_as_provider(&before)?,
-                    source_as_provider(&scan.source)?,
-                );
-                always &= Arc::ptr_eq(&before, &own);
-            }
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(before) = sources.insert(scan.table_name.clone(), Arc::clone(&scan.source))
+        {
+            let (before, own) = (
+                source_as_provider(&before)?,
+                source_as_provider(&scan.source)?,
+            );
+            always &= Arc::ptr_eq(&before, &own);
         }
         node.apply_expressions(|expr| {
             always &= !expr.exists(|part| Ok(changes(part)))?;

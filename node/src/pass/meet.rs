@@ -220,6 +220,9 @@ impl Sides {
     }
 }
 
+/// Rows of pairs, on the left (nothing: all of them, in their order) and on the right.
+pub type SinglePairs = (Option<Vec<u32>>, Vec<u32>);
+
 /// Rows of both sides of which all is known, and how far pairs are made of them.
 #[derive(Debug)]
 pub struct Meetings {
@@ -261,12 +264,11 @@ impl Meetings {
     }
 
     /// The rows of all pairs, on the left and on the right, where each row on the left meets one at most and
-    /// nobody is unmatched; nothing where it isn't so, or pairs were taken before. All rows on the left, in
-    /// their order, are said by nothing.
+    /// nobody is unmatched; nothing where it isn't so, or pairs were taken before.
     ///
     /// # Errors
     /// If a side has no units.
-    pub fn take_single_pairs(&mut self) -> EngineResult<Option<(Option<Vec<u32>>, Vec<u32>)>> {
+    pub fn take_single_pairs(&mut self) -> EngineResult<Option<SinglePairs>> {
         if let (Some(right), None) = (&self.right, &self.meetings) {
             let left = Units::of(self.left.column(self.units.0))?;
             let right = Units::of(right.column(self.units.1))?;
