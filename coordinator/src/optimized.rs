@@ -142,6 +142,7 @@ mod tests {
 
     /// The answer where `t` has these numbers, and whether the plan was known.
     async fn answer(state: &SessionState, sql: &str, numbers: &[i64]) -> (String, bool) {
+        let state = &crate::session::started(state);
         let column: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
         let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
