@@ -90,7 +90,7 @@ pub fn node_foot(budget: bool, persons: Option<u64>) -> String {
          # client_authority = \"federation-ca.pem\"\n\
          #\n\
          # [limits]\n\
-         # memory_mib = 1024            # of the query engine\n\
+         # memory_mib = 1024            # of the query engine, and of what a search keeps for its answer\n\
          # concurrent = 4               # questions at a time\n\
          # hot_mib = 0                  # of prepared tables' columns that are kept in memory\n\
          #\n\

@@ -535,12 +535,24 @@ mod tests {
 
     /// An answer with or without the cell of clipped persons, or the totals, and its sensitivity.
     pub(super) fn any_quote() -> impl Strategy<Value = (Quote, Norm)> {
+        any_quote_of(measures)
+    }
+
+    /// Two sums over four groups.
+    pub(super) fn any_quote_of_sums() -> impl Strategy<Value = (Quote, Norm)> {
+        let sum = |column, bounds| {
+            Measure::sum(Expression::Column(column), DataType::Float, bounds, 0.0, 3)
+        };
+        any_quote_of(move || vec![sum(0, (0.0, 9.0)), sum(1, (-5.0, 9.0))])
+    }
+
+    fn any_quote_of(measures: impl Fn() -> Vec<Measure>) -> impl Strategy<Value = (Quote, Norm)> {
         (
             any_norm(),
             proptest::option::of(1u64..1 << 40),
             any::<bool>(),
         )
-            .prop_map(|(norm, clipped, totals)| {
+            .prop_map(move |(norm, clipped, totals)| {
                 let answer = quote(measures(), 4, norm, clipped.filter(|_| !totals));
                 if totals {
                     let totals = answer.of_totals().unwrap();

@@ -228,7 +228,11 @@ impl Evaluator {
         let Some(values) = values.as_primitive_opt::<UInt32Type>() else {
             return internal_err!("a key's code is not one");
         };
-        codes.extend(values.iter().map(|code| code.unwrap_or(u32::MAX)));
+        if values.null_count() == 0 {
+            codes.extend_from_slice(values.values());
+        } else {
+            codes.extend(values.iter().map(|code| code.unwrap_or(u32::MAX)));
+        }
         Ok(())
     }
 }

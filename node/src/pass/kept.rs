@@ -18,7 +18,8 @@ use std::{
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
-    execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation},
+    common::Result as EngineResult,
+    execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
 };
 use skerry_privacy::{
     contribution::NO_GROUP,
@@ -26,10 +27,10 @@ use skerry_privacy::{
 };
 use skerry_proto::Value;
 
-use crate::prepared::bytes_of;
+use super::{narrow::Narrow, operator::batch_of};
 
-/// All that a node keeps, at most.
-const MOST_BYTES: usize = 256 << 20;
+/// All that a node keeps, at most: one part in so many of the engine's memory.
+const PART_OF_MEMORY: usize = 2;
 /// The answer is asked for as soon as the bounds are found.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
@@ -59,20 +60,22 @@ pub struct KeptRows {
     /// By thread.
     pub threads: Vec<Vec<KeptBatch>>,
     memory: MemoryReservation,
+    most_bytes: usize,
 }
 
 /// Some rows.
 #[derive(Debug)]
 pub struct KeptBatch {
     groups: Codes,
-    ends: Vec<u32>,
+    /// How many rows each person has.
+    persons: Codes,
+    rows: usize,
     /// Whether the first person's rows go on from the batch before.
     pub goes_on: bool,
-    /// What amounts are made of.
-    pub columns: RecordBatch,
+    columns: Vec<Narrow>,
 }
 
-/// Groups in as many bytes as they need; the greatest number stands for none.
+/// Numbers in as many bytes as they need; the greatest one stands for [`NO_GROUP`].
 #[derive(Debug)]
 enum Codes {
     One(Vec<u8>),
@@ -102,7 +105,7 @@ impl Kept {
                 .iter()
                 .map(|search| search.rows.memory.size())
                 .sum();
-            if bytes + rows.memory.size() > MOST_BYTES {
+            if bytes + rows.memory.size() > rows.most_bytes {
                 return;
             }
             searches.push_back(Search {
@@ -150,6 +153,7 @@ impl Kept {
 #[derive(Debug)]
 pub struct Keeping {
     memory: MemoryReservation,
+    most_bytes: usize,
     too_many: AtomicBool,
     groups: usize,
 }
@@ -158,8 +162,13 @@ impl Keeping {
     /// Nothing yet, of so many groups.
     #[must_use]
     pub fn new(pool: &Arc<dyn MemoryPool>, groups: usize) -> Self {
+        let all_bytes = match pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => bytes,
+            MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+        };
         Self {
             memory: MemoryConsumer::new("rows of a search for bounds").register(pool),
+            most_bytes: all_bytes / PART_OF_MEMORY,
             too_many: AtomicBool::new(false),
             groups,
         }
@@ -175,14 +184,23 @@ impl Keeping {
         columns: &RecordBatch,
     ) {
         if !self.too_many.load(Ordering::Relaxed) {
+            let starts = std::iter::once(&0).chain(ends);
+            let persons: Vec<u32> = ends
+                .iter()
+                .zip(starts)
+                .map(|(end, start)| (end - start) as u32)
+                .collect();
+            let most_rows = persons.iter().fold(0, |most, rows| most.max(*rows));
             let batch = KeptBatch {
                 groups: Codes::new(groups, self.groups),
-                ends: ends.iter().map(|end| *end as u32).collect(),
+                persons: Codes::new(&persons, most_rows as usize + 1),
+                rows: columns.num_rows(),
                 goes_on,
-                columns: columns.clone(),
+                columns: columns.columns().iter().map(Narrow::new).collect(),
             };
             let bytes = batch.bytes();
-            if self.memory.size() + bytes <= MOST_BYTES && self.memory.try_grow(bytes).is_ok() {
+            if self.memory.size() + bytes <= self.most_bytes && self.memory.try_grow(bytes).is_ok()
+            {
                 thread.push(batch);
                 return;
             }
@@ -197,53 +215,79 @@ impl Keeping {
         (!*self.too_many.get_mut()).then_some(KeptRows {
             threads,
             memory: self.memory,
+            most_bytes: self.most_bytes,
         })
     }
 }
 
 impl KeptBatch {
     fn bytes(&self) -> usize {
-        let codes = match &self.groups {
-            Codes::One(codes) => size_of_val(&**codes),
-            Codes::Two(codes) => size_of_val(&**codes),
-            Codes::Four(codes) => size_of_val(&**codes),
-        };
-        let columns: usize = self.columns.columns().iter().map(bytes_of).sum();
-        size_of::<Self>() + codes + size_of_val(&*self.ends) + columns
+        let columns: usize = self.columns.iter().map(Narrow::bytes).sum();
+        size_of::<Self>() + self.groups.bytes() + self.persons.bytes() + columns
     }
 
     /// Writes the rows' groups and the persons' ends over these.
     pub fn write(&self, groups: &mut Vec<u32>, ends: &mut Vec<usize>) {
-        fn widen<T: Copy + Into<u32> + PartialEq>(codes: &[T], none: T, groups: &mut Vec<u32>) {
-            let group = |code: &T| {
-                if *code == none {
-                    NO_GROUP
-                } else {
-                    (*code).into()
-                }
-            };
-            groups.extend(codes.iter().map(group));
-        }
         groups.clear();
-        match &self.groups {
-            Codes::One(codes) => widen(codes, u8::MAX, groups),
-            Codes::Two(codes) => widen(codes, u16::MAX, groups),
-            Codes::Four(codes) => groups.extend_from_slice(codes),
-        }
+        self.groups.write(groups, |group| group);
         ends.clear();
-        ends.extend(self.ends.iter().map(|end| *end as usize));
+        let mut end = 0;
+        self.persons.write(ends, |rows| {
+            end += rows as usize;
+            end
+        });
+    }
+
+    /// What amounts are made of.
+    ///
+    /// # Errors
+    /// If the columns are others.
+    pub fn columns(&self, schema: &SchemaRef) -> EngineResult<RecordBatch> {
+        let columns = self.columns.iter().map(Narrow::column).collect();
+        batch_of(schema, columns, self.rows)
     }
 }
 
 impl Codes {
-    fn new(groups: &[u32], count: usize) -> Self {
-        // Truncated, NO_GROUP is the greatest of the smaller numbers too, and no group is that one.
+    fn new(numbers: &[u32], count: usize) -> Self {
+        // Truncated, NO_GROUP is the greatest of the smaller numbers too, and no number is that one.
         if count <= usize::from(u8::MAX) {
-            Self::One(groups.iter().map(|group| *group as u8).collect())
+            Self::One(numbers.iter().map(|number| *number as u8).collect())
         } else if count <= usize::from(u16::MAX) {
-            Self::Two(groups.iter().map(|group| *group as u16).collect())
+            Self::Two(numbers.iter().map(|number| *number as u16).collect())
         } else {
-            Self::Four(groups.to_vec())
+            Self::Four(numbers.to_vec())
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::One(numbers) => size_of_val(&**numbers),
+            Self::Two(numbers) => size_of_val(&**numbers),
+            Self::Four(numbers) => size_of_val(&**numbers),
+        }
+    }
+
+    /// Appends what is made of each number.
+    fn write<T>(&self, to: &mut Vec<T>, mut made: impl FnMut(u32) -> T) {
+        let mut made =
+            |number: u32, none: u32| made(if number == none { NO_GROUP } else { number });
+        match self {
+            Self::One(numbers) => {
+                to.extend(
+                    numbers
+                        .iter()
+                        .map(|number| made((*number).into(), u8::MAX.into())),
+                );
+            }
+            Self::Two(numbers) => {
+                to.extend(
+                    numbers
+                        .iter()
+                        .map(|number| made((*number).into(), u16::MAX.into())),
+                );
+            }
+            Self::Four(numbers) => to.extend(numbers.iter().map(|number| made(*number, NO_GROUP))),
         }
     }
 }

@@ -14,6 +14,7 @@ mod join;
 mod kept;
 mod lookup;
 mod meet;
+mod narrow;
 mod operator;
 mod person;
 mod relation;

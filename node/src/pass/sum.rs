@@ -156,7 +156,8 @@ impl Contributions {
     /// If the engine fails.
     pub fn add_kept(&mut self, batch: &KeptBatch, sum: &mut BoundedSum) -> EngineResult<()> {
         batch.write(&mut self.groups, &mut self.ends);
-        self.add_found(&batch.columns, batch.goes_on, sum)
+        let columns = batch.columns(&self.columns)?;
+        self.add_found(&columns, batch.goes_on, sum)
     }
 
     /// Adds rows of these groups and persons. The first person goes on from the rows before, or not.

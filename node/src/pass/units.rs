@@ -87,20 +87,10 @@ impl<'a> Units<'a> {
 
     /// Writes the end of each person's rows over `ends`, the last one's too.
     pub fn ends(self, ends: &mut Vec<usize>) {
+        ends.clear();
         match self {
-            Self::Integers(units) => {
-                // Each row is written as an end, over the one before if that was none: a branch
-                // would often be guessed wrong.
-                ends.resize(units.len(), 0);
-                let mut count = 0;
-                for (row, (one, next)) in units.iter().zip(units.iter().skip(1)).enumerate() {
-                    ends[count] = row + 1;
-                    count += usize::from(one != next);
-                }
-                ends.truncate(count);
-            }
+            Self::Integers(units) => inner_ends(units, ends),
             Self::Texts(units) => {
-                ends.clear();
                 for row in 1..units.len() {
                     if units.value(row - 1) != units.value(row) {
                         ends.push(row);
@@ -146,6 +136,36 @@ impl<'a> Units<'a> {
         }
         Some(partners)
     }
+}
+
+/// Appends the end of each person's rows but the last one's; compiled as [`rise`] is.
+///
+/// Rows that differ from the next are bits of a word, and each bit is looked for: a branch a row would often be guessed
+/// wrong.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2", "x86_64+sse4.2"))]
+fn inner_ends(units: &[i64], ends: &mut Vec<usize>) {
+    const ROWS: usize = u64::BITS as usize;
+    let next = units.get(1..).unwrap_or_default();
+    let (words, rest) = units.split_at(next.len()).0.as_chunks::<ROWS>();
+    let (next_words, next_rest) = next.as_chunks::<ROWS>();
+    let mut add = |at: usize, mut differ: u64| {
+        while differ != 0 {
+            ends.push(at * ROWS + differ.trailing_zeros() as usize + 1);
+            differ &= differ - 1;
+        }
+    };
+    for (at, (own, next)) in words.iter().zip(next_words).enumerate() {
+        let bits = own.iter().zip(next).enumerate();
+        let differ = bits.fold(0, |differ, (bit, (one, next))| {
+            differ | u64::from(one != next) << bit
+        });
+        add(at, differ);
+    }
+    let bits = rest.iter().zip(next_rest).enumerate();
+    let differ = bits.fold(0, |differ, (bit, (one, next))| {
+        differ | u64::from(one != next) << bit
+    });
+    add(words.len(), differ);
 }
 
 /// Whether each unit is greater than the one before; compiled as [`rise`] is.
@@ -287,6 +307,21 @@ mod tests {
             let own: Vec<i64> = expected.iter().map(|row| other[*row as usize]).collect();
             let partners = Units::Integers(&own).partners(Units::Integers(&other));
             prop_assert_eq!(partners, Some(expected));
+        }
+
+        #[test]
+        fn persons_end_where_the_unit_changes(
+            rows in proptest::collection::vec(1_usize..90, 0..9),
+        ) {
+            let units = rows.iter().zip(0..).flat_map(|(rows, unit)| std::iter::repeat_n(unit, *rows));
+            let units: Vec<i64> = units.collect();
+            let mut ends = vec![7];
+            Units::Integers(&units).ends(&mut ends);
+            let expected: Vec<usize> = rows.iter().scan(0, |end, rows| {
+                *end += rows;
+                Some(*end)
+            }).collect();
+            prop_assert_eq!(ends, expected);
         }
 
         #[test]

@@ -17,134 +17,18 @@
 //!
 //! Tested against these two steps, with persons of both kinds.
 
+mod amounts;
 mod totals;
 
 use std::ops::Range;
 
+pub use self::amounts::Amounts;
+use self::amounts::{LANES, Size};
 use super::{BoundedSum, Ending, OutsideGroups, Slot, position};
 use crate::analysis::measure::Effect;
 
 /// The group of a row that is in none.
 pub const NO_GROUP: u32 = u32::MAX;
-
-/// Sums of each group while rows are added. A person's rows are often in one group, and each addition to a
-/// sum waits for the one before.
-const LANES: usize = 4;
-
-/// Amounts of one measure, for some rows.
-#[derive(Debug, Clone, Copy)]
-pub enum Amounts<'a> {
-    /// No row contributes.
-    Nothing,
-    /// Each row contributes the same.
-    Same(i64),
-    /// Each row its own, if that is known.
-    Rows {
-        /// One a row.
-        amounts: &'a [i64],
-        /// Whether the row contributes; nothing: all do.
-        known: Option<&'a [bool]>,
-    },
-}
-
-impl<'a> Amounts<'a> {
-    /// A row's amount.
-    #[must_use]
-    pub fn of(&self, row: usize) -> Option<i64> {
-        match self {
-            Self::Nothing => None,
-            Self::Same(amount) => Some(*amount),
-            Self::Rows { amounts, known } => {
-                let known = known.is_none_or(|known| known.get(row) == Some(&true));
-                amounts.get(row).copied().filter(|_| known)
-            }
-        }
-    }
-
-    /// Those of the rows from `start` to before `end`; nothing if there are fewer.
-    fn within(&self, start: usize, end: usize) -> Option<Self> {
-        Some(match self {
-            Self::Nothing => Self::Nothing,
-            Self::Same(amount) => Self::Same(*amount),
-            Self::Rows { amounts, known } => Self::Rows {
-                amounts: amounts.get(start..end)?,
-                known: match known {
-                    Some(known) => Some(known.get(start..end)?),
-                    None => None,
-                },
-            },
-        })
-    }
-
-    /// How large they are at most, and whether one is below zero. What stands where none is known counts too.
-    fn size(&self) -> Size {
-        match self {
-            Self::Nothing => Size::of(0, false),
-            Self::Same(amount) => Size::of(amount.unsigned_abs(), *amount < 0),
-            Self::Rows { amounts, .. } => {
-                // A number is at most the one of all its bits and others', which is below double of the greatest.
-                let bits = amounts.iter().fold(0, |bits, amount| bits | *amount);
-                let most = match u64::try_from(bits) {
-                    Ok(bits) => bits,
-                    Err(_) => amounts
-                        .iter()
-                        .fold(0, |bits, amount| bits | amount.unsigned_abs()),
-                };
-                Size::of(most, bits < 0)
-            }
-        }
-    }
-
-    /// Adds them to sums by group, of which the last is for rows in no group. Each group has
-    /// [`LANES`] sums, which rows take in turns.
-    fn add_by_group(&self, groups: &[u32], sums: &mut [i64]) {
-        let Some(last) = (sums.len() / LANES).checked_sub(1) else {
-            return;
-        };
-        let mut add = |(row, group): (usize, &u32), amount: i64| {
-            sums[(*group as usize).min(last) * LANES + row % LANES] += amount;
-        };
-        let rows = groups.iter().enumerate();
-        match self {
-            Self::Nothing => {}
-            Self::Same(amount) => rows.for_each(|row| add(row, *amount)),
-            Self::Rows {
-                amounts,
-                known: None,
-            } => rows
-                .zip(*amounts)
-                .for_each(|(row, amount)| add(row, *amount)),
-            Self::Rows {
-                amounts,
-                known: Some(known),
-            } => {
-                for ((row, amount), known) in rows.zip(*amounts).zip(*known) {
-                    add(row, if *known { *amount } else { 0 });
-                }
-            }
-        }
-    }
-}
-
-/// What is known of amounts without looking at each.
-#[derive(Debug, Clone, Copy)]
-struct Size {
-    /// No amount is greater in magnitude.
-    most: u64,
-    /// Whether one may be below zero.
-    negative: bool,
-}
-
-impl Size {
-    const fn of(most: u64, negative: bool) -> Self {
-        Self { most, negative }
-    }
-
-    /// Whether 63 bits hold the magnitudes of so many.
-    fn fits(self, rows: usize) -> bool {
-        u128::from(self.most) * rows as u128 <= i64::MAX as u128
-    }
-}
 
 /// Whole persons' rows, one person after the other.
 #[derive(Debug)]
@@ -181,15 +65,12 @@ impl<'a> Persons<'a> {
         let all_inside = groups
             .iter()
             .fold(true, |all, group| all & (*group != NO_GROUP));
-        let mut before = start;
-        let mut own = Vec::with_capacity(ends.len());
-        for end in ends {
-            if *end < before {
-                return None;
-            }
-            before = *end;
-            own.push(end - start);
+        let rise = ends.iter().zip(ends.iter().skip(1));
+        let rise = rise.fold(true, |all, (one, next)| all & (one <= next));
+        if !rise || ends.first().is_some_and(|first| *first < start) {
+            return None;
         }
+        let own = ends.iter().map(|end| end - start).collect();
         let amounts = amounts.iter().map(|amounts| amounts.within(start, end));
         let amounts: Vec<Amounts<'a>> = amounts.collect::<Option<_>>()?;
         Some(Self {
@@ -199,6 +80,47 @@ impl<'a> Persons<'a> {
             sizes: amounts.iter().map(Amounts::size).collect(),
             amounts,
         })
+    }
+
+    /// Each person's sum of a measure's amounts, also of rows in no group and of what stands where none is known;
+    /// nothing if one may be below zero, or if 63 bits don't hold the sum of all. It is one sum that goes
+    /// on over all rows, taken where a person ends: a person has few rows, and a loop over them has an end that
+    /// the processor guesses wrong.
+    fn sums(&self, measure: usize) -> Option<impl Iterator<Item = u64>> {
+        let (Amounts::Rows { amounts, .. }, size) = (self.amounts[measure], self.sizes[measure])
+        else {
+            return None;
+        };
+        if size.negative || !size.fits(amounts.len()) {
+            return None;
+        }
+        let mut up_to = Vec::with_capacity(amounts.len() + 1);
+        up_to.push(0);
+        let mut sum = 0;
+        up_to.extend(amounts.iter().map(|amount| {
+            sum += amount.unsigned_abs();
+            sum
+        }));
+        let mut before = 0;
+        Some(self.ends.iter().map(move |end| {
+            let own = up_to[*end] - before;
+            before = up_to[*end];
+            own
+        }))
+    }
+
+    /// Each person's sum as [`Persons::sums`] has it, if each row is in a group and its amount known.
+    fn known_sums(&self, measure: usize) -> Option<impl Iterator<Item = u64>> {
+        match self.amounts[measure] {
+            Amounts::Rows { known: None, .. } if self.all_inside => self.sums(measure),
+            Amounts::Rows { .. } | Amounts::Same(_) | Amounts::Nothing => None,
+        }
+    }
+
+    /// Where one person's rows are.
+    fn of(&self, person: usize) -> Range<usize> {
+        let before = person.checked_sub(1).map_or(0, |before| self.ends[before]);
+        before..self.ends[person]
     }
 
     /// Where each person's rows are.
@@ -254,14 +176,25 @@ impl BoundedSum {
         match self.ending {
             Ending::Clip { norm, .. } => {
                 let bound = self.bound(norm.limit(), &persons.sizes);
-                let clipped: Vec<_> = persons
-                    .rows()
-                    .filter(|rows| {
-                        !bound.keeps(&persons.groups[rows.clone()])
-                            && self.moved(&persons, rows.clone()) > bound.limit
-                    })
-                    .collect();
-                for rows in clipped {
+                let beyond: Vec<Range<usize>> = match self.moved_by_each(&persons) {
+                    Some(moved) => {
+                        let mut beyond = vec![];
+                        for (person, moved) in moved.into_iter().enumerate() {
+                            if moved > bound.limit {
+                                beyond.push(persons.of(person));
+                            }
+                        }
+                        beyond
+                    }
+                    None => persons
+                        .rows()
+                        .filter(|rows| {
+                            !bound.keeps(&persons.groups[rows.clone()])
+                                && self.moved(&persons, rows.clone()) > bound.limit
+                        })
+                        .collect(),
+                };
+                for rows in beyond {
                     self.add_one_by_one(&persons, rows.clone())?;
                     // What was added is in no group for those who are added together.
                     persons.groups[rows].fill(NO_GROUP);
@@ -318,6 +251,32 @@ impl BoundedSum {
             });
         }
         bound
+    }
+
+    /// By how much each person's own rows can move the vector; nothing where [`BoundedSum::moved`] has to look at
+    /// each.
+    fn moved_by_each(&self, persons: &Persons<'_>) -> Option<Vec<u64>> {
+        let mut moved = vec![0_u64; persons.ends.len()];
+        for (index, slot) in self.slots.iter().enumerate() {
+            match (slot.effect, persons.amounts[index]) {
+                (Effect::Add, Amounts::Nothing) => {}
+                (Effect::Add, Amounts::Same(amount)) if persons.all_inside => {
+                    for (moved, rows) in moved.iter_mut().zip(persons.rows()) {
+                        let own = (rows.len() as u64).saturating_mul(amount.unsigned_abs());
+                        *moved = moved.saturating_add(own);
+                    }
+                }
+                (Effect::Add, Amounts::Rows { .. }) => {
+                    for (moved, sum) in moved.iter_mut().zip(persons.sums(index)?) {
+                        *moved = moved.saturating_add(sum);
+                    }
+                }
+                (Effect::Add | Effect::Once | Effect::OnceAt | Effect::AddToBins, _) => {
+                    return None;
+                }
+            }
+        }
+        Some(moved)
     }
 
     /// By how much a person's own rows can move the vector.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    super::tests::{any_person, any_quote},
+    super::tests::{any_person, any_quote, any_quote_of_sums},
     *,
 };
 
@@ -74,6 +74,72 @@ proptest! {
             })
             .collect();
         all.add_persons(2, &ends, &groups, &amounts).unwrap();
+        prop_assert_eq!(all.finish(), one.finish());
+    }
+}
+
+/// Amounts as they mostly are, and as they may be.
+fn any_amounts() -> impl Strategy<Value = Vec<Option<i64>>> {
+    let plain = (0_i64..1 << 12).prop_map(Some);
+    let any = proptest::option::of(prop_oneof![-50_i64..1 << 12, any::<i64>()]);
+    prop_oneof![
+        3 => proptest::collection::vec(plain, 60),
+        1 => proptest::collection::vec(any, 60),
+        1 => proptest::option::of(-3_i64..1 << 12).prop_map(|amount| vec![amount; 60]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    /// Where nothing but amounts is added, persons' sums are taken from one sum.
+    #[test]
+    fn sums_of_whole_persons_add_up_to_the_same(
+        lengths in proptest::collection::vec(1_usize..7, 0..9),
+        groups in proptest::collection::vec(0_u32..4, 60),
+        none in prop_oneof![Just(None), any::<u64>().prop_map(Some)],
+        columns in (any_amounts(), any_amounts()),
+        (quote, _) in any_quote_of_sums(),
+    ) {
+        let columns = [columns.0, columns.1];
+        let groups: Vec<u32> = (0..).zip(&groups)
+            .map(|(row, group)| match none {
+                Some(none) if none >> row & 1 == 1 => NO_GROUP,
+                Some(_) | None => *group,
+            })
+            .collect();
+        let mut one = BoundedSum::new(&quote);
+        let (mut ends, mut end) = (vec![], 0);
+        for length in lengths {
+            for row in end..end + length {
+                if groups[row] != NO_GROUP {
+                    let amounts = columns.iter().map(|amounts| amounts[row]);
+                    one.add(groups[row] as usize, amounts).unwrap();
+                }
+            }
+            one.finish_person();
+            end += length;
+            ends.push(end);
+        }
+        let numbers = columns.each_ref().map(|column| {
+            column.iter().map(|amount| amount.unwrap_or(0)).collect::<Vec<i64>>()
+        });
+        let known = columns.each_ref().map(|column| {
+            column.iter().map(Option::is_some).collect::<Vec<bool>>()
+        });
+        let amounts = [0, 1].map(|index| {
+            let first = columns[index][0];
+            match first {
+                _ if columns[index].iter().any(|amount| *amount != first) => Amounts::Rows {
+                    amounts: &numbers[index],
+                    known: known[index].contains(&false).then_some(&*known[index]),
+                },
+                Some(amount) => Amounts::Same(amount),
+                None => Amounts::Nothing,
+            }
+        });
+        let mut all = BoundedSum::new(&quote);
+        all.add_persons(0, &ends, &groups, &amounts).unwrap();
         prop_assert_eq!(all.finish(), one.finish());
     }
 }

@@ -41,11 +41,19 @@ impl BoundedSum {
         let measures = self.slots.len();
         for measure in 0..measures {
             let mut counts = [0_i64; TOTAL_BINS];
-            for rows in persons.rows() {
-                let total = self.total(measure, persons, rows)?;
+            let mut count = |total: u64| {
                 if let Some(bin) = total.checked_ilog2() {
                     let bin = (bin as usize).min(TOTAL_BINS - 1);
                     counts[bin] += 1;
+                }
+            };
+            let added = matches!(self.slots[measure].effect, Effect::Add);
+            match added.then(|| persons.known_sums(measure)).flatten() {
+                Some(sums) => sums.for_each(count),
+                None => {
+                    for rows in persons.rows() {
+                        count(self.total(measure, persons, rows)?);
+                    }
                 }
             }
             for (bin, count) in counts.into_iter().enumerate() {
