@@ -69,8 +69,12 @@ pub fn targets(results: &Results) -> Table {
                     one.run.rows as f64 / (one.run.together / 60_000.0) / one.threads as f64
                 });
                 let least = rates.fold(f64::INFINITY, f64::min);
+                let people = all.iter().map(|one| one.people).max().unwrap_or(0);
                 row(
-                    "ingest of at least 10 million rows a minute and core".to_owned(),
+                    format!(
+                        "{} episodes: ingest of at least 10 million rows a minute and core",
+                        size(people)
+                    ),
                     format!("{:.1} million at least", least / 1e6),
                     least >= 1e7,
                 );

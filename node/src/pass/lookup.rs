@@ -3,7 +3,7 @@
 //! Promise: row by row what the engine gives for the same expression. Expressions are pure, so a
 //! value that comes again gives the same again; and total, so a value that is in no row does no harm.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     arrow::{
@@ -11,7 +11,7 @@ use datafusion::{
             Array, ArrayData, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch,
             UInt32Array, new_null_array,
         },
-        buffer::BooleanBuffer,
+        buffer::{BooleanBuffer, Buffer},
         compute,
         datatypes::{
             DataType as ArrowType, Field, Int64Type, Schema, SchemaRef, UInt8Type, UInt16Type,
@@ -83,6 +83,8 @@ struct Known {
     results: ArrayRef,
     /// The results, where they are truth values: whether they are true.
     truths: Vec<bool>,
+    /// Where they are true, if that is one range: of an equality, or of an order.
+    true_within: Option<Range<u32>>,
     /// The results, where they are codes: `u32::MAX` for none.
     codes: Vec<u32>,
 }
@@ -145,9 +147,10 @@ impl Lookup {
         if truths.is_empty() {
             return internal_err!("a condition is not boolean");
         }
-        Ok(Some(BooleanBuffer::collect_bool(places.len(), |row| {
-            truths[places[row] as usize]
-        })))
+        Ok(Some(match &known.true_within {
+            Some(range) => within(places, range),
+            None => BooleanBuffer::collect_bool(places.len(), |row| truths[places[row] as usize]),
+        }))
     }
 
     /// Adds its values as codes, `u32::MAX` for NULL. False if they aren't to be looked up.
@@ -291,10 +294,13 @@ impl Lookup {
         if results.len() != count {
             return internal_err!("an expression gives more or less than a value a row");
         }
-        let truths = match results.as_boolean_opt() {
+        let truths: Vec<bool> = match results.as_boolean_opt() {
             Some(truths) => truths.iter().map(|truth| truth == Some(true)).collect(),
             None => vec![],
         };
+        let first = truths.iter().position(|truth| *truth).unwrap_or(0);
+        let after = first + truths.iter().filter(|truth| **truth).count();
+        let together = truths[first..after].iter().all(|truth| *truth);
         let codes = match results.as_primitive_opt::<UInt32Type>() {
             Some(codes) => codes.iter().map(|code| code.unwrap_or(u32::MAX)).collect(),
             None => vec![],
@@ -305,6 +311,7 @@ impl Lookup {
             count: count as i64 - 1,
             results,
             truths,
+            true_within: together.then_some(first as u32..after as u32),
             codes,
         });
         Ok(())
@@ -315,6 +322,24 @@ impl Lookup {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), vec![values])?;
         self.of_value.evaluate(&batch)?.into_array(rows)
     }
+}
+
+/// Which places are in the range; compiled as [`rise`](crate::prepared) is.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2", "x86_64+sse4.2"))]
+fn within(places: &[u32], range: &Range<u32>) -> BooleanBuffer {
+    let (from, count) = (range.start, range.end - range.start);
+    let word = |places: &[u32]| {
+        places.iter().enumerate().fold(0_u64, |word, (bit, place)| {
+            word | u64::from(place.wrapping_sub(from) < count) << bit
+        })
+    };
+    let (whole, rest) = places.as_chunks::<{ u64::BITS as usize }>();
+    let mut words: Vec<u64> = Vec::with_capacity(whole.len() + 1);
+    words.extend(whole.iter().map(|places| word(places)));
+    if !rest.is_empty() {
+        words.push(word(rest));
+    }
+    BooleanBuffer::new(Buffer::from_vec(words), 0, places.len())
 }
 
 fn whole_numbers(column: &ArrayRef) -> EngineResult<ArrayRef> {
@@ -334,4 +359,23 @@ fn from_whole_numbers(numbers: &ArrayRef, data_type: &ArrowType) -> EngineResult
         ArrowType::Date32 => compute::cast(&compute::cast(numbers, &ArrowType::Int32)?, data_type)?,
         _ => compute::cast(numbers, data_type)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn places_in_a_range_are_found(
+            places in proptest::collection::vec(0_u32..12, 0..300), from in 0_u32..12, count in 0_u32..12,
+        ) {
+            let range = from..from + count;
+            let found: Vec<bool> = within(&places, &range).iter().collect();
+            let expected: Vec<bool> = places.iter().map(|place| range.contains(place)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

@@ -91,6 +91,41 @@ pub fn position(edges: &[f64], value: f64) -> Option<i64> {
     Some(above.saturating_sub(1).min(last) as i64)
 }
 
+/// Values whose bins are looked for together: each search waits for its own last step alone.
+const TOGETHER: usize = 8;
+
+/// [`position`] of each value, and 0 for NaN.
+#[must_use]
+pub fn positions(edges: &[f64], values: &[f64]) -> Vec<i64> {
+    let Some(last) = edges.len().checked_sub(2) else {
+        return vec![0; values.len()];
+    };
+    // A number of edges with which each step halves what is left. An infinite value may count those beyond
+    // the last, which changes nothing.
+    let mut table = edges.to_vec();
+    table.resize((edges.len() + 1).next_power_of_two(), f64::INFINITY);
+    let mut positions = Vec::with_capacity(values.len());
+    for values in values.chunks(TOGETHER) {
+        let mut above = [0; TOGETHER];
+        let mut half = table.len() / 2;
+        while half > 0 {
+            for (above, value) in above.iter_mut().zip(values) {
+                let more = *above + half;
+                // Without a branch, for it would be guessed wrong every other time.
+                *above = if table[more - 1] <= *value {
+                    more
+                } else {
+                    *above
+                };
+            }
+            half /= 2;
+        }
+        let found = above.iter().take(values.len());
+        positions.extend(found.map(|above: &usize| above.saturating_sub(1).min(last) as i64));
+    }
+    positions
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -98,6 +133,26 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn many_values_have_the_bins_that_each_has(
+            low in -1e9..1e9f64, width in 0.0..1e9f64, whole: bool,
+            values in proptest::collection::vec(prop_oneof![
+                proptest::num::f64::ANY,
+                -2e9..2e9f64,
+                Just(f64::INFINITY),
+                Just(f64::NEG_INFINITY),
+                Just(f64::NAN),
+            ], 0..30),
+            exact in proptest::collection::vec(any::<proptest::sample::Index>(), 0..30),
+        ) {
+            let (low, width) = if whole { (low.round(), (width / 1e6).round()) } else { (low, width) };
+            let edges = edges(low, low + width, whole);
+            let on_edges = exact.iter().map(|index| edges[index.index(edges.len())]);
+            let values: Vec<f64> = values.into_iter().chain(on_edges).collect();
+            let each = values.iter().map(|value| position(&edges, *value).unwrap_or(0));
+            prop_assert_eq!(positions(&edges, &values), each.collect::<Vec<_>>());
+        }
+
         #[test]
         fn every_number_has_a_bin_that_holds_it(
             low in -1e9..1e9f64, width in 0.0..1e9f64, whole: bool, value in proptest::num::f64::ANY,

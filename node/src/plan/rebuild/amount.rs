@@ -126,10 +126,11 @@ impl Amount {
                     Some(self.measure.grid.units(product))
                 })
                 .collect(),
-            Counted::Bins { edges, .. } => numbers(0)?
-                .iter()
-                .map(|x| bins::position(edges, x?))
-                .collect(),
+            Counted::Bins { edges, .. } => {
+                let numbers = numbers(0)?;
+                let positions = bins::positions(edges, numbers.values());
+                Int64Array::new(positions.into(), known(numbers))
+            }
             Counted::Values { .. } => {
                 let Some(codes) = &self.codes else {
                     return exec_err!("a count of values needs them");
@@ -158,13 +159,18 @@ fn summed(numbers: &Float64Array, factor: &Factor, grid: Grid) -> Int64Array {
             .map(|x| factor.value(*x).map_or(0, |value| grid.units(value)))
             .collect(),
     };
-    let known = if all.iter().fold(false, |some, x| some | x.is_nan()) {
+    Int64Array::new(amounts.into(), known(numbers))
+}
+
+/// Which of them are there, and are numbers.
+fn known(numbers: &Float64Array) -> Option<NullBuffer> {
+    let all: &[f64] = numbers.values();
+    if all.iter().fold(false, |some, x| some | x.is_nan()) {
         let numbers_alone = BooleanBuffer::collect_bool(all.len(), |row| !all[row].is_nan());
         NullBuffer::union(numbers.nulls(), Some(&NullBuffer::new(numbers_alone)))
     } else {
         numbers.nulls().cloned()
-    };
-    Int64Array::new(amounts.into(), known)
+    }
 }
 
 /// 1.5 · 2^52. From half of it to double of it floats are the whole numbers, so that one of at most
