@@ -234,7 +234,7 @@ fn at_once() -> Value {
         "columns": 4,
         "facet": {"field": "question", "type": "nominal", "title": null},
         "spec": {
-            "width": 150, "height": 150,
+            "width": 175, "height": 150,
             "encoding": {
                 "x": {"field": "at_once", "type": "quantitative", "scale": {"type": "log", "base": 2}, "title": "at once",
                       "axis": {"values": [1, 4, 16, 64], "format": "d"}},
