@@ -10,7 +10,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -19,7 +19,9 @@ use std::{
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     common::Result as EngineResult,
-    execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
+    execution::memory_pool::{
+        GreedyMemoryPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+    },
 };
 use skerry_privacy::{
     contribution::NO_GROUP,
@@ -29,7 +31,8 @@ use skerry_proto::Value;
 
 use super::{narrow::Narrow, operator::batch_of};
 
-/// All that a node keeps, at most: one part in so many of the engine's memory.
+/// All that a node keeps or is about to, at most: one part in so many of the engine's memory, so that questions always
+/// have the rest.
 const PART_OF_MEMORY: usize = 2;
 /// The answer is asked for as soon as the bounds are found.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -38,6 +41,8 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Kept {
     searches: Mutex<VecDeque<Search>>,
+    /// Of all searches, also those that run.
+    share: OnceLock<Arc<dyn MemoryPool>>,
 }
 
 #[derive(Debug)]
@@ -59,8 +64,15 @@ pub struct Source {
 pub struct KeptRows {
     /// By thread.
     pub threads: Vec<Vec<KeptBatch>>,
-    memory: MemoryReservation,
-    most_bytes: usize,
+    /// Given back when the rows are.
+    _memory: Memory,
+}
+
+/// What rows take, of the engine's memory and of the share of it.
+#[derive(Debug)]
+struct Memory {
+    engine: MemoryReservation,
+    share: MemoryReservation,
 }
 
 /// Some rows.
@@ -101,13 +113,6 @@ impl Kept {
         {
             let mut searches = self.searches();
             searches.retain(|search| search.source != source);
-            let bytes: usize = searches
-                .iter()
-                .map(|search| search.rows.memory.size())
-                .sum();
-            if bytes + rows.memory.size() > rows.most_bytes {
-                return;
-            }
             searches.push_back(Search {
                 source,
                 until,
@@ -152,8 +157,7 @@ impl Kept {
 /// The rows of a search while it runs, over all its threads.
 #[derive(Debug)]
 pub struct Keeping {
-    memory: MemoryReservation,
-    most_bytes: usize,
+    memory: Memory,
     too_many: AtomicBool,
     groups: usize,
 }
@@ -161,14 +165,20 @@ pub struct Keeping {
 impl Keeping {
     /// Nothing yet, of so many groups.
     #[must_use]
-    pub fn new(pool: &Arc<dyn MemoryPool>, groups: usize) -> Self {
-        let all_bytes = match pool.memory_limit() {
-            MemoryLimit::Finite(bytes) => bytes,
-            MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
-        };
+    pub fn new(kept: &Kept, pool: &Arc<dyn MemoryPool>, groups: usize) -> Self {
+        let share = kept.share.get_or_init(|| {
+            let bytes = match pool.memory_limit() {
+                MemoryLimit::Finite(bytes) => bytes,
+                MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+            };
+            Arc::new(GreedyMemoryPool::new(bytes / PART_OF_MEMORY))
+        });
+        let reservation = |pool| MemoryConsumer::new("rows of a search for bounds").register(pool);
         Self {
-            memory: MemoryConsumer::new("rows of a search for bounds").register(pool),
-            most_bytes: all_bytes / PART_OF_MEMORY,
+            memory: Memory {
+                engine: reservation(pool),
+                share: reservation(share),
+            },
             too_many: AtomicBool::new(false),
             groups,
         }
@@ -199,8 +209,7 @@ impl Keeping {
                 columns: columns.columns().iter().map(Narrow::new).collect(),
             };
             let bytes = batch.bytes();
-            if self.memory.size() + bytes <= self.most_bytes && self.memory.try_grow(bytes).is_ok()
-            {
+            if self.memory.grow(bytes) {
                 thread.push(batch);
                 return;
             }
@@ -214,9 +223,15 @@ impl Keeping {
     pub fn finish(mut self, threads: Vec<Vec<KeptBatch>>) -> Option<KeptRows> {
         (!*self.too_many.get_mut()).then_some(KeptRows {
             threads,
-            memory: self.memory,
-            most_bytes: self.most_bytes,
+            _memory: self.memory,
         })
+    }
+}
+
+impl Memory {
+    /// False if there is no room.
+    fn grow(&self, bytes: usize) -> bool {
+        self.share.try_grow(bytes).is_ok() && self.engine.try_grow(bytes).is_ok()
     }
 }
 
@@ -322,7 +337,8 @@ mod tests {
             (65_535, vec![0, 65_534, NO_GROUP, 3]),
             (65_536, vec![0, 65_535, NO_GROUP, 3]),
         ] {
-            let keeping = Keeping::new(&pool(10_000), count);
+            let pool = pool(100_000);
+            let keeping = Keeping::new(&Kept::default(), &pool, count);
             let mut thread = vec![];
             keeping.add(&mut thread, &groups, &[1, 4], true, &columns(4));
             let kept = keeping.finish(vec![thread]).unwrap();
@@ -330,14 +346,15 @@ mod tests {
             let (mut found, mut ends) = (vec![7], vec![7]);
             batch.write(&mut found, &mut ends);
             assert_eq!((found, ends), (groups, vec![1, 4]));
-            assert!(batch.goes_on && kept.memory.size() > 0);
+            assert!(batch.goes_on && pool.reserved() > 0);
         }
     }
 
     #[test]
     fn what_the_memory_does_not_grant_is_not_kept() {
-        let pool = pool(10_000);
-        let keeping = Keeping::new(&pool, 300);
+        let pool = pool(20_000);
+        let all = Kept::default();
+        let keeping = Keeping::new(&all, &pool, 300);
         let mut thread = vec![];
         keeping.add(&mut thread, &[0; 1_000], &[1_000], false, &columns(1_000));
         assert_eq!(thread.len(), 1);
@@ -346,6 +363,29 @@ mod tests {
         keeping.add(&mut thread, &[0], &[1], false, &columns(1));
         assert!(thread.is_empty() && keeping.finish(vec![thread]).is_none());
         assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn searches_at_once_share_half_of_the_memory() {
+        let pool = pool(20_000);
+        let all = Kept::default();
+        let mut threads = [vec![], vec![]];
+        let searches = [0, 1].map(|_| Keeping::new(&all, &pool, 300));
+        for (keeping, thread) in searches.iter().zip(&mut threads) {
+            keeping.add(thread, &[0; 3_000], &[3_000], false, &columns(3_000));
+        }
+        assert_eq!(threads.each_ref().map(Vec::len), [1, 0]);
+        assert!(pool.reserved() <= 10_000);
+        drop(searches);
+        let keeping = Keeping::new(&all, &pool, 300);
+        keeping.add(
+            &mut threads[1],
+            &[0; 3_000],
+            &[3_000],
+            false,
+            &columns(3_000),
+        );
+        assert_eq!(threads[1].len(), 1);
     }
 
     #[tokio::test]
@@ -368,7 +408,7 @@ mod tests {
         )]));
         let pool = pool(10_000);
         let kept = Arc::new(Kept::default());
-        let rows = || Keeping::new(&pool, 1).finish(vec![vec![]]).unwrap();
+        let rows = || Keeping::new(&kept, &pool, 1).finish(vec![vec![]]).unwrap();
         kept.keep(source("a"), rows());
         kept.keep(source("a"), rows());
         assert_eq!(kept.count(), 1);

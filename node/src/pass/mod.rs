@@ -151,7 +151,7 @@ impl Pass {
     /// A search for bounds, whose rows are kept for the answer.
     async fn search(self: &Arc<Self>, quote: &Arc<Quote>) -> EngineResult<BoundedSum> {
         let groups = quote.rows().groups().len();
-        let keeping = Arc::new(Keeping::new(&self.memory, groups));
+        let keeping = Arc::new(Keeping::new(&self.kept, &self.memory, groups));
         let (sum, threads) = self.read(quote, Some(Arc::clone(&keeping))).await?;
         // All threads have ended.
         if let Some(rows) = Arc::into_inner(keeping).and_then(|keeping| keeping.finish(threads)) {

@@ -94,12 +94,10 @@ pub fn position(edges: &[f64], value: f64) -> Option<i64> {
 /// Values whose bins are looked for together: each search waits for its own last step alone.
 const TOGETHER: usize = 8;
 
-/// [`position`] of each value, and 0 for NaN.
+/// [`position`] of each value, and 0 for NaN; nothing if there are no bins.
 #[must_use]
-pub fn positions(edges: &[f64], values: &[f64]) -> Vec<i64> {
-    let Some(last) = edges.len().checked_sub(2) else {
-        return vec![0; values.len()];
-    };
+pub fn positions(edges: &[f64], values: &[f64]) -> Option<Vec<i64>> {
+    let last = edges.len().checked_sub(2)?;
     // A number of edges with which each step halves what is left. An infinite value may count those beyond
     // the last, which changes nothing.
     let mut table = edges.to_vec();
@@ -123,7 +121,7 @@ pub fn positions(edges: &[f64], values: &[f64]) -> Vec<i64> {
         let found = above.iter().take(values.len());
         positions.extend(found.map(|above: &usize| above.saturating_sub(1).min(last) as i64));
     }
-    positions
+    Some(positions)
 }
 
 #[cfg(test)]
@@ -150,7 +148,8 @@ mod tests {
             let on_edges = exact.iter().map(|index| edges[index.index(edges.len())]);
             let values: Vec<f64> = values.into_iter().chain(on_edges).collect();
             let each = values.iter().map(|value| position(&edges, *value).unwrap_or(0));
-            prop_assert_eq!(positions(&edges, &values), each.collect::<Vec<_>>());
+            prop_assert_eq!(positions(&edges, &values), Some(each.collect()));
+            prop_assert_eq!(positions(&edges[..1], &values), None);
         }
 
         #[test]

@@ -198,6 +198,7 @@ impl BoundedSum {
                     self.add_one_by_one(&persons, rows.clone())?;
                     // What was added is in no group for those who are added together.
                     persons.groups[rows].fill(NO_GROUP);
+                    persons.all_inside = false;
                 }
                 self.add_unclipped(&persons)
             }

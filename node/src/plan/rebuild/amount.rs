@@ -128,8 +128,10 @@ impl Amount {
                 .collect(),
             Counted::Bins { edges, .. } => {
                 let numbers = numbers(0)?;
-                let positions = bins::positions(edges, numbers.values());
-                Int64Array::new(positions.into(), known(numbers))
+                match bins::positions(edges, numbers.values()) {
+                    Some(positions) => Int64Array::new(positions.into(), known(numbers)),
+                    None => Int64Array::new_null(numbers.len()),
+                }
             }
             Counted::Values { .. } => {
                 let Some(codes) = &self.codes else {
