@@ -324,7 +324,8 @@ impl Lookup {
     }
 }
 
-/// Which places are in the range; compiled as [`rise`](crate::prepared) is.
+/// Which places are in the range; compiled as [`rise`](crate::prepared) is. `collect_bool` asks for each row by its number,
+/// whose check keeps it from vector instructions.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2", "x86_64+sse4.2"))]
 fn within(places: &[u32], range: &Range<u32>) -> BooleanBuffer {
     let (from, count) = (range.start, range.end - range.start);

@@ -13,7 +13,7 @@ use datafusion::arrow::{
     datatypes::{DataType as ArrowType, Float64Type, Int64Type},
 };
 
-use crate::prepared::bytes_of;
+use crate::{plan::rebuild::amount::WHOLE, prepared::bytes_of};
 
 /// One over the last digit that floats may have.
 const SCALES: [f64; 2] = [1.0, 100.0];
@@ -100,10 +100,7 @@ fn of_integers(values: &[i64]) -> Option<Vec<i32>> {
     fit.then(|| values.iter().map(|value| *value as i32).collect())
 }
 
-/// 1.5 · 2^52, whose last bits count the whole numbers that are added to it.
-const WHOLE: f64 = 6_755_399_441_055_744.0;
-
-/// The floats times the scale, if all come back from it. Without an early end and a conversion that saturates, so that
+/// The floats times the scale, if all come back from it; one that 32 bits don't hold doesn't. Without an early end and a conversion that saturates, so that
 /// it compiles to vector instructions.
 #[multiversion::multiversion(targets(
     "x86_64+avx512f+avx512dq+avx512vl",

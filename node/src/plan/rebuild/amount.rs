@@ -177,7 +177,7 @@ fn known(numbers: &Float64Array) -> Option<NullBuffer> {
 
 /// 1.5 · 2^52. From half of it to double of it floats are the whole numbers, so that one of at most
 /// [`MOST_AT_ONCE`] in magnitude stands in the sum's last bits.
-const WHOLE: f64 = 6_755_399_441_055_744.0;
+pub(crate) const WHOLE: f64 = 6_755_399_441_055_744.0;
 /// 2^51, less one for what rounding adds.
 const MOST_AT_ONCE: f64 = 2_251_799_813_685_247.0;
 
